@@ -1,0 +1,60 @@
+# Everything a person does here; `make help` prints the targets.
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+PIP    := $(BIN)/python -m pip --disable-pip-version-check --quiet
+URL    ?= http://127.0.0.1:8114
+
+.DEFAULT_GOAL := help
+.PHONY: help run test lint format replay docs lock clean
+
+help:  ## Print this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+run: $(VENV)/run.stamp  ## Set up and serve on 127.0.0.1:8114 (settings: docs/settings.md)
+	@exec $(BIN)/gunicorn --config gunicorn.conf.py wsgi:app
+
+test: $(VENV)/dev.stamp  ## Set up and run every test
+	@$(BIN)/python -m pytest $(ARGS)
+
+lint: $(VENV)/dev.stamp  ## ruff, mypy (strict on app/) and the import laws
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@$(BIN)/python -m pytest tests/unit/test_architecture.py
+
+format: $(VENV)/dev.stamp  ## Put the code into the project's format
+	@$(BIN)/ruff check --fix-only .
+	@$(BIN)/ruff format .
+
+replay: $(VENV)/run.stamp  ## Play FILE=rows.jsonl through a running service (URL=http://127.0.0.1:8114)
+	@test -n "$(FILE)" || { echo "make replay FILE=rows.jsonl [URL=$(URL)]" >&2; exit 2; }
+	@$(BIN)/python -m app.replay --url "$(URL)" "$(FILE)"
+
+docs: $(VENV)/run.stamp  ## Write docs/settings.md and docs/metrics.md anew from the code
+	@$(BIN)/python -m app.docs
+
+lock: $(VENV)/dev.stamp  ## Resolve pyproject.toml into the two requirements files
+	@$(PIP) install uv
+	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header \
+		--no-emit-index-url --no-emit-find-links --upgrade pyproject.toml -o requirements.txt
+	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header \
+		--no-emit-index-url --no-emit-find-links --constraint requirements.txt --extra dev pyproject.toml -o requirements-dev.txt
+
+clean:  ## Remove what `make` made here (not var/, which holds your data)
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	find app tests -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; this is " + sys.version.split()[0] + ". Name another: make PYTHON=python3.12")'
+	@$(PYTHON) -m venv $(VENV)
+
+$(VENV)/run.stamp: requirements.txt | $(BIN)/python
+	@echo "installing the pinned requirements into $(VENV) ..." >&2
+	@$(PIP) install --require-hashes -r requirements.txt
+	@touch $@
+
+$(VENV)/dev.stamp: requirements-dev.txt $(VENV)/run.stamp
+	@echo "installing the pinned development tools into $(VENV) ..." >&2
+	@$(PIP) install --require-hashes -r requirements-dev.txt
+	@touch $@

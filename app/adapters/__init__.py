@@ -1,0 +1,1 @@
+"""One foreign thing each; its exceptions are translated here, once."""

@@ -1,0 +1,55 @@
+"""Dead letters as NDJSON under `DATA_DIR/dead-letters/`, one file a worker slot."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+import orjson
+
+from app.adapters.file_sink import Offload
+from app.adapters.files import AppendFile
+from app.core.events import Redacted
+from app.errors import SinkError
+
+MAX_DETAIL: Final = 500
+"""Characters of the sink's own words that are kept."""
+
+
+class DeadLetterFiles:
+    """Appends an event with its labels, nanosecond, line and the reason, so that it can be sent again as it was."""
+
+    def __init__(self, directory: Path, slot: int, *, clean: Callable[[str], str], offload: Offload) -> None:
+        """`clean` redacts the sink's words: they may quote a line."""
+        self._path = directory / f"{slot}.ndjson"
+        self._clean = clean
+        self._offload = offload
+        self._file: AppendFile | None = None
+
+    def add(self, entry: Redacted, reason: str, detail: str) -> None:
+        """Keep an event, durably; raise SinkError."""
+        letter = orjson.dumps(
+            {
+                "reason": reason,
+                "detail": self._clean(detail[:MAX_DETAIL]),
+                "event_id": entry.event_id,
+                "tenant": entry.tenant,
+                "labels": dict(entry.labels),
+                "timestamp_ns": str(entry.timestamp_ns),
+                "line": entry.line.decode(),
+            }
+        )
+        try:
+            self._offload(lambda: self._append(letter + b"\n"))
+        except OSError as exc:
+            raise SinkError("a dead letter could not be written") from exc
+
+    def close(self) -> None:
+        """Close the file."""
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+
+    def _append(self, line: bytes) -> None:
+        if self._file is None:
+            self._file = AppendFile(self._path)
+        self._file.append(line)

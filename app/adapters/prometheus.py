@@ -1,0 +1,302 @@
+"""Prometheus: counts what happens, and the scrape that merges all workers'.
+
+A worker's values live in files named by its slot, so that one put in another's place goes on with
+them: a worker that dies takes nothing away, and a scrape does not slow with restarts.
+"""
+
+import math
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final, Literal
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, values
+from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.exposition import choose_encoder
+from prometheus_client.multiprocess import MultiProcessCollector
+from prometheus_client.registry import Collector
+
+from app.core.events import Finding, Observation
+from app.core.kpi import OTHER, Kpi
+from app.core.metrics import (
+    COLLISIONS,
+    DECLARED,
+    DEGRADED,
+    DELETES,
+    DELIVERY,
+    EVENTS,
+    HITS,
+    KPI_UNUSABLE,
+    MISSES,
+    PUSHES,
+    REDACTION_FAILURES,
+    REDACTIONS,
+    SAVED_SECONDS,
+    SAVED_TOKENS,
+    SETS,
+    SPOOL_BYTES,
+    SPOOL_EVENTS,
+    SPOOL_OLDEST,
+    Declared,
+)
+from app.core.redaction import FAILED
+from app.core.window import SnapshotWindow, quantile, ratio
+from app.ports import CacheResult, Lane, Outcome
+
+MAX_EVENT_NAMES: Final = 100
+"""Event names that become label values in one worker; then `other`."""
+
+QUANTILES: Final = (0.5, 0.95, 0.99)
+
+
+class LabelCap:
+    """Lets the first `cap` values of a label through; the rest become `other`."""
+
+    def __init__(self, cap: int) -> None:
+        """None seen yet."""
+        self._cap = cap
+        self._seen: set[str] = set()
+
+    def __call__(self, value: str) -> str:
+        """Return the value to use."""
+        if value in self._seen:
+            return value
+        if len(self._seen) >= self._cap:
+            return OTHER
+        self._seen.add(value)
+        return value
+
+
+class PrometheusTelemetry:
+    """Counts what happens, and answers scrapes for all workers."""
+
+    def __init__(
+        self,
+        kpis: Sequence[Kpi],
+        *,
+        slot: int,
+        metrics_dir: Path | None,
+        window_s: float,
+        started_s: float,
+        monotonic_s: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """`metrics_dir` holds all workers' files, or is None where one process serves alone."""
+        if metrics_dir is not None:
+            values.ValueClass = values.MultiProcessValue(lambda: slot)
+        self.registry = CollectorRegistry()
+        self._metrics_dir = metrics_dir
+        self._kpis = kpis
+        self._window_s = window_s
+        self._window = SnapshotWindow(window_s, started_s)
+        self._monotonic_s = monotonic_s
+        self._own: dict[str, Any] = {metric.name: _declare(metric, self.registry) for metric in DECLARED}
+        self._by_kpi: dict[str, Any] = {kpi.name: _declare_kpi(kpi, self.registry) for kpi in kpis if kpi.sources}
+        self._caps = {kpi.name: tuple(LabelCap(cap) for cap in kpi.label_caps) for kpi in kpis}
+        self._event_names = LabelCap(MAX_EVENT_NAMES)
+        self._children: dict[tuple[str, ...], Any] = {}
+        self._shown = _shown_series(kpis)
+        for labels in (("accepted",), ("duplicate",), ("refused",)):
+            self._child(EVENTS, "unknown", *labels)
+        for result in ("ok", "away"):
+            self._child(SETS, result)
+            self._child(DELETES, result)
+        self._child(DELIVERY, "delivered", "ok")
+        self._child(PUSHES, "delivered")
+        self.spool((), 0.0)
+
+    def event(self, event: str, outcome: Outcome) -> None:
+        """Count an event as it was answered."""
+        self._child(EVENTS, self._event_names(event), outcome).inc()
+
+    def observe(self, observations: Iterable[Observation], unusable: Iterable[str]) -> None:
+        """Take KPI observations."""
+        for seen in observations:
+            metric = self._by_kpi[seen.metric]
+            if seen.labels:
+                metric = metric.labels(
+                    *(cap(value) for cap, value in zip(self._caps[seen.metric], seen.labels, strict=True))
+                )
+            if isinstance(metric, Histogram):
+                metric.observe(seen.value)
+            elif isinstance(metric, Gauge):
+                metric.set(seen.value)
+            else:
+                metric.inc(seen.value)
+        for name in unusable:
+            self._child(KPI_UNUSABLE, name).inc()
+
+    def redacted(self, findings: Iterable[Finding]) -> None:
+        """Count findings by detector and action."""
+        for found in findings:
+            if found.detector == FAILED:
+                self._own[REDACTION_FAILURES.name].inc()
+            self._child(REDACTIONS, found.detector, found.action).inc()
+
+    def lookup(self, result: CacheResult) -> None:
+        """Count a cache lookup."""
+        metric = {"hit": HITS, "miss": MISSES, "degraded": DEGRADED}[result]
+        self._own[metric.name].inc()
+
+    def saved(self, tokens: float, seconds: float) -> None:
+        """Count what a hit saved."""
+        self._own[SAVED_TOKENS.name].inc(tokens)
+        self._own[SAVED_SECONDS.name].inc(seconds)
+
+    def cache_call(self, operation: Literal["set", "delete"], result: Literal["ok", "away"]) -> None:
+        """Count a set or a delete."""
+        self._child(SETS if operation == "set" else DELETES, result).inc()
+
+    def cache_collision(self) -> None:
+        """Count an envelope that did not match."""
+        self._own[COLLISIONS.name].inc()
+
+    def delivery(self, outcome: Literal["delivered", "dead_letter"], reason: str, count: int) -> None:
+        """Count events that left the spool."""
+        self._child(DELIVERY, outcome, reason).inc(count)
+
+    def push(self, result: str) -> None:
+        """Count one request to the sink."""
+        self._child(PUSHES, result).inc()
+
+    def spool(self, lanes: Sequence[Lane], now_s: float) -> None:
+        """Show what waits."""
+        ages = [now_s - lane.oldest_s for lane in lanes if lane.queued_events]
+        self._own[SPOOL_BYTES.name].set(sum(lane.queued_bytes for lane in lanes))
+        self._own[SPOOL_EVENTS.name].set(sum(lane.queued_events for lane in lanes))
+        self._own[SPOOL_OLDEST.name].set(max(ages, default=0.0))
+
+    def scrape(self, accept: str | None) -> tuple[bytes, str]:
+        """Return (body, content type), in the format that the scraper prefers."""
+        registry = CollectorRegistry()
+        registry.register(_Merged(self))
+        encode, content_type = choose_encoder(accept or "")
+        return encode(registry), content_type
+
+    def snapshot(self, now_s: float) -> None:
+        """Keep the merged counters for windowed figures."""
+        self._window.add(now_s, self._sample(self.merged()))
+
+    def figures(self, now_s: float) -> Mapping[str, Any]:
+        """Return the KPIs as plain numbers: counters over the service's life, histograms over the window."""
+        metrics = list(self.merged())
+        sample = self._sample(metrics)
+        recent = self._window.since(now_s, sample)
+        return {
+            "window_s": self._window_s,
+            "kpis": {kpi.name: self._figure(kpi, sample, recent) for kpi in self._kpis},
+            "counts": _counts(metrics),
+        }
+
+    def merged(self) -> Iterator[Metric]:
+        """All workers' metrics as one."""
+        if self._metrics_dir is None:
+            yield from self.registry.collect()
+        else:
+            yield from MultiProcessCollector(CollectorRegistry(), str(self._metrics_dir)).collect()
+
+    def ratios(self, metrics: Iterable[Metric]) -> Iterator[GaugeMetricFamily]:
+        """The gauges that are quotients; 0 where nothing was counted, as the specification's code has it."""
+        sample = self._sample(metrics)
+        recent = self._window.since(self._monotonic_s(), sample)
+        for kpi in self._kpis:
+            if kpi.numerator:
+                value = _ratio(kpi, recent if kpi.window else sample)
+                yield GaugeMetricFamily(kpi.name, kpi.help, value=value or 0.0)
+
+    def _figure(self, kpi: Kpi, sample: Mapping[str, float], recent: Mapping[str, float]) -> Any:
+        if kpi.numerator:
+            return _ratio(kpi, recent if kpi.window else sample)
+        if kpi.type == "histogram":
+            edges = (*kpi.buckets, math.inf)
+            counts = [recent.get(_bucket_key(kpi.name, edge), 0.0) for edge in edges]
+            shares = {f"p{round(q * 100)}": quantile(q, edges, counts) for q in QUANTILES}
+            return {"count": counts[-1], **shares}
+        return sample.get(kpi.name, 0.0)
+
+    def _sample(self, metrics: Iterable[Metric]) -> dict[str, float]:
+        """Sums over all labels of the series that figures are made from."""
+        sums = dict.fromkeys(self._shown, 0.0)
+        for metric in metrics:
+            for name, labels, value, *_ in metric.samples:
+                key = _bucket_key(name.removesuffix("_bucket"), float(labels["le"])) if "le" in labels else name
+                if key in sums:
+                    sums[key] += value
+        return sums
+
+    def _child(self, metric: Declared, *labels: str) -> Any:
+        """The series of some label values, looked up once."""
+        key = (metric.name, *labels)
+        child = self._children.get(key)
+        if child is None:
+            child = self._children[key] = self._own[metric.name].labels(*labels)
+        return child
+
+
+class _Merged(Collector):
+    """What a scrape sees: the merged metrics, and the quotients of them."""
+
+    def __init__(self, telemetry: PrometheusTelemetry) -> None:
+        self._telemetry = telemetry
+
+    def describe(self) -> Iterable[Metric]:
+        """Nothing ahead of time: else the registry would collect once more to learn the names."""
+        return ()
+
+    def collect(self) -> Iterator[Metric]:
+        metrics = list(self._telemetry.merged())
+        yield from metrics
+        yield from self._telemetry.ratios(metrics)
+
+
+def _declare(metric: Declared, registry: CollectorRegistry) -> Any:
+    if metric.type == "counter":
+        return Counter(metric.name, metric.help, metric.labels, registry=registry)
+    return Gauge(metric.name, metric.help, metric.labels, registry=registry, multiprocess_mode=metric.multiprocess_mode)
+
+
+def _declare_kpi(kpi: Kpi, registry: CollectorRegistry) -> Any:
+    if kpi.type == "histogram":
+        return Histogram(kpi.name, kpi.help, kpi.labels, registry=registry, buckets=kpi.buckets)
+    if kpi.type == "counter":
+        return Counter(kpi.name, kpi.help, kpi.labels, registry=registry)
+    return Gauge(kpi.name, kpi.help, kpi.labels, registry=registry, multiprocess_mode="mostrecent")
+
+
+def _shown_series(kpis: Sequence[Kpi]) -> tuple[str, ...]:
+    series = [name for kpi in kpis for name in (*kpi.numerator, *kpi.denominator)]
+    series += [kpi.name for kpi in kpis if kpi.type != "histogram"]
+    series += [
+        _bucket_key(kpi.name, edge) for kpi in kpis if kpi.type == "histogram" for edge in (*kpi.buckets, math.inf)
+    ]
+    return tuple(series)
+
+
+def _bucket_key(name: str, edge: float) -> str:
+    return f"{name}|{edge}"
+
+
+def _ratio(kpi: Kpi, sums: Mapping[str, float]) -> float | None:
+    return ratio(
+        sum(sums.get(name, 0.0) for name in kpi.numerator), sum(sums.get(name, 0.0) for name in kpi.denominator)
+    )
+
+
+def _counts(metrics: Iterable[Metric]) -> dict[str, Any]:
+    """The service's own counters: a number, or numbers by the last label (the outcome)."""
+    own = {metric.name.removesuffix("_total"): metric for metric in DECLARED if metric.type == "counter"}
+    counts: dict[str, Any] = {}
+    for metric in metrics:
+        declared = own.get(metric.name)
+        if declared is None:
+            continue
+        short = declared.name.removeprefix("telemetry_cache_").removesuffix("_total")
+        for name, labels, value, *_ in metric.samples:
+            if name != declared.name:
+                continue
+            if declared.labels:
+                group = "outcome" if "outcome" in declared.labels else declared.labels[0]
+                by = counts.setdefault(short, {})
+                by[labels[group]] = by.get(labels[group], 0.0) + value
+            else:
+                counts[short] = value
+    return counts

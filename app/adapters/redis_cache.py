@@ -1,0 +1,178 @@
+"""The cache in Redis, and in fakeredis when there is no Redis: the only redis import.
+
+A key in Redis is `tc:<namespace>:{<digest>}:v`: no word of a caller's. The value is a JSON envelope
+that carries the digest again, and what does not match it is not handed out: pooled connections have
+given one caller another's reply before (redis-py#1134).
+"""
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+from typing import Any, Final
+
+import fakeredis
+import orjson
+import redis
+from redis.backoff import NoBackoff
+from redis.maint_notifications import MaintNotificationsConfig
+from redis.retry import Retry
+
+from app.adapters.breaker import Breaker
+from app.core.keys import storage_digest
+from app.errors import CacheAwayError
+from app.ports import MISS, CacheEntry, Health, _Miss
+
+FORMAT: Final = 1
+"""Version of the envelope; an entry of another is a miss."""
+
+_FAILURES: Final = 5
+_OPEN_S: Final = 1.0
+"""Calls that fail in a row, and how long the next ones are not tried then."""
+
+
+@dataclass(frozen=True, slots=True)
+class RedisLimits:
+    """Bounds of the pool; one operation takes at most the sum of the three times, name look-up apart."""
+
+    pool_size: int
+    pool_timeout_s: float
+    connect_timeout_s: float
+    read_timeout_s: float
+
+
+def connect(url: str, limits: RedisLimits) -> "redis.Redis":
+    """Return a client with a blocking pool. Nothing is connected yet, and nothing is ever retried."""
+    pool = redis.BlockingConnectionPool.from_url(
+        url,
+        max_connections=limits.pool_size,
+        timeout=limits.pool_timeout_s,
+        socket_connect_timeout=limits.connect_timeout_s,
+        socket_timeout=limits.read_timeout_s,
+        retry=Retry(NoBackoff(), 0),
+        protocol=2,
+        # Each of these would be another round trip on a new connection, inside the same 250 ms.
+        driver_info=None,
+        maint_notifications_config=MaintNotificationsConfig(enabled=False),
+    )
+    return redis.Redis(connection_pool=pool)
+
+
+def embedded() -> "redis.Redis":
+    """Return a client of a store inside this process."""
+    return fakeredis.FakeRedis(server=fakeredis.FakeServer())
+
+
+class RedisCache:
+    """JSON objects with a time to live, in Redis or in its likeness."""
+
+    def __init__(
+        self,
+        client: "redis.Redis",
+        *,
+        secret: bytes,
+        time_limit: Callable[[], AbstractContextManager[object]],
+        on_collision: Callable[[], None],
+        max_entries: int | None = None,
+        monotonic_s: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """`time_limit` bounds one operation in all; `max_entries` bounds an embedded store, which has no maxmemory."""
+        self._client = client
+        self._secret = secret
+        self._time_limit = time_limit
+        self._on_collision = on_collision
+        self._max_entries = max_entries
+        self._monotonic_s = monotonic_s
+        self._breaker = Breaker(_FAILURES, _OPEN_S)
+        self._away_since_s: float | None = None
+
+    def get(self, namespace: str, key: str, now_s: float) -> CacheEntry | _Miss:
+        """Return the entry of a key, or MISS; raise CacheAwayError."""
+        digest = storage_digest(key, self._secret)
+        with self._guarded():
+            raw = self._client.get(_name(namespace, digest))
+        if raw is None:
+            return MISS
+        entry = _open_envelope(raw, digest)
+        if entry is None:
+            self._on_collision()
+            return MISS
+        return entry if entry.expires_at_s > now_s else MISS
+
+    def set(self, namespace: str, key: str, data: dict[str, Any], ttl_s: int, now_s: float) -> CacheEntry:
+        """Store `data` for `ttl_s` seconds; raise CacheAwayError."""
+        digest = storage_digest(key, self._secret)
+        entry = CacheEntry(data, now_s, now_s + ttl_s)
+        with self._guarded():
+            if self._max_entries is not None:
+                self._make_room(self._max_entries)
+            self._client.set(_name(namespace, digest), _envelope(entry, digest), ex=ttl_s)
+        return entry
+
+    def delete(self, namespace: str, key: str) -> bool:
+        """Delete the entry and say whether there was one; raise CacheAwayError."""
+        with self._guarded():
+            return bool(self._client.delete(_name(namespace, storage_digest(key, self._secret))))
+
+    def health(self, now_s: float) -> Health:
+        """Ask the store whether it is there."""
+        try:
+            with self._guarded():
+                self._client.ping()
+        except CacheAwayError:
+            self._away_since_s = self._away_since_s or now_s
+            return Health("cache", "degraded", self._away_since_s, "does not answer")
+        self._away_since_s = None
+        return Health("cache", "ok", now_s, "embedded" if self._max_entries is not None else "answers")
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._client.close()
+
+    @contextmanager
+    def _guarded(self) -> Iterator[None]:
+        """Translate what the store raises; do not try while the circuit is open."""
+        if not self._breaker.allows(self._monotonic_s()):
+            raise CacheAwayError
+        try:
+            with self._time_limit():
+                yield
+        except (redis.RedisError, OSError, CacheAwayError) as exc:
+            self._breaker.failed_at(self._monotonic_s())
+            raise CacheAwayError from exc
+        self._breaker.succeeded()
+
+    def _make_room(self, max_entries: int) -> None:
+        """Evict at random until one more fits, as Redis does under `allkeys-random`."""
+        while self._client.dbsize() >= max_entries:
+            victim = self._client.randomkey()
+            if victim is None:
+                return
+            self._client.delete(victim)
+
+
+def _name(namespace: str, digest: str) -> str:
+    return f"tc:{namespace}:{{{digest}}}:v"
+
+
+def _envelope(entry: CacheEntry, digest: str) -> bytes:
+    return orjson.dumps(
+        {
+            "v": FORMAT,
+            "d": digest,
+            "data": entry.data,
+            "stored_at": entry.stored_at_s,
+            "expires_at": entry.expires_at_s,
+        }
+    )
+
+
+def _open_envelope(raw: Any, digest: str) -> CacheEntry | None:
+    """Return the entry, or None when the envelope is not the one of this digest."""
+    try:
+        envelope = orjson.loads(raw)
+        if envelope["v"] != FORMAT or envelope["d"] != digest or not isinstance(envelope["data"], dict):
+            return None
+        return CacheEntry(envelope["data"], float(envelope["stored_at"]), float(envelope["expires_at"]))
+    except (orjson.JSONDecodeError, KeyError, TypeError, ValueError):
+        return None

@@ -1,0 +1,110 @@
+"""The values that flow from a request to Loki.
+
+Raw words stop at `redact`: `Redacted` can only be made by `seal` from a `RedactedPayload`, and
+only `Redacted` crosses the Spool and LogSink ports.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+
+from app.core.times import rfc3339_ns
+
+Labels = tuple[tuple[str, str], ...]
+"""A Loki stream's labels, in a fixed order."""
+
+
+@dataclass(frozen=True, slots=True)
+class LogEvent:
+    """What a caller sent to `/log`, checked but not yet redacted. Never stored, never shown."""
+
+    event: str
+    payload: dict[str, Any]
+    event_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that redaction found: where (RFC 6901, of redacted names), what, and what was done."""
+
+    pointer: str
+    detector: str
+    action: str
+    field: str | None
+    """The leaf field's (redacted) name; None for a document that is a single value."""
+    length: int
+    """Characters replaced; the value itself is not kept."""
+
+
+@dataclass(frozen=True, slots=True)
+class RedactedPayload:
+    """A JSON value after redaction, and what was found in it."""
+
+    value: Any
+    findings: tuple[Finding, ...]
+
+    @property
+    def fields(self) -> list[str]:
+        """The leaf field names, unique, in document order (contract.md, contradiction 2)."""
+        return list(dict.fromkeys(found.field for found in self.findings if found.field is not None))
+
+
+@dataclass(frozen=True, slots=True)
+class Redacted:
+    """One event as it is kept and sent: labels, nanosecond and line are fixed for good.
+
+    Loki drops an entry as a duplicate when these three are the same, so no re-send may alter them.
+    """
+
+    event_id: str
+    event: str
+    labels: Labels
+    timestamp_ns: int
+    line: bytes
+    tenant: str
+
+    @property
+    def size_bytes(self) -> int:
+        """What this entry adds to a push: the line, and the frame around it."""
+        return len(self.line) + _ENTRY_FRAME_BYTES
+
+
+_ENTRY_FRAME_BYTES = 40
+"""Brackets, quotes, comma and the nanosecond of one entry in a Loki push (JSON)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Observation:
+    """One value for one metric: in the metric's own unit, with its label values in declared order."""
+
+    metric: str
+    value: float
+    labels: tuple[str, ...] = ()
+
+
+def line_of(event_id: str, event: str, received_ns: int, payload: RedactedPayload) -> bytes:
+    """Return the log line: one JSON object (delivery.md, "The line")."""
+    return orjson.dumps(
+        {
+            "event_id": event_id,
+            "event": event,
+            "received_at": rfc3339_ns(received_ns),
+            "payload": payload.value,
+        }
+    )
+
+
+def seal(
+    *, event_id: str, event: str, labels: Mapping[str, str], received_ns: int, payload: RedactedPayload, tenant: str
+) -> Redacted:
+    """Fix a redacted event's labels, nanosecond and line bytes."""
+    return Redacted(
+        event_id=event_id,
+        event=event,
+        labels=tuple(labels.items()),
+        timestamp_ns=received_ns,
+        line=line_of(event_id, event, received_ns, payload),
+        tenant=tenant,
+    )

@@ -1,0 +1,352 @@
+"""From events to observations, by the table in `config/kpis.toml`.
+
+A bad row is refused with its name and its fault. A value that is not a finite number in
+[0, `MAX_VALUE`] is not observed and is reported, since one such value would spoil a sum for good.
+"""
+
+import math
+import re
+import tomllib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from app.core.events import Observation
+
+MAX_VALUE: Final = 1e12
+"""Tokens, seconds and counts end far below; a float sum stays exact to the unit up to 2^53 (9e15)."""
+
+OTHER: Final = "other"
+UNKNOWN: Final = "unknown"
+"""Label values: not allowed or past the cap; not sent at all."""
+
+TYPES: Final = ("histogram", "counter", "gauge")
+DEFAULT_CAP: Final = 50
+
+Path = tuple[str, ...]
+
+_METRIC_NAME = re.compile(r"[a-z][a-z0-9_]*")
+_LABEL_VALUE = re.compile(r"[a-zA-Z0-9_.:/@+ -]{1,64}")
+_KPI_KEYS = frozenset(
+    ["name", "type", "unit", "help", "buckets", "labels", "numerator", "denominator", "window", "every", "source"]
+)
+_SOURCE_KEYS = frozenset(
+    [
+        "events",
+        "path",
+        "count",
+        "minus",
+        "optional_minus",
+        "over",
+        "over_minus",
+        "requires",
+        "scale",
+        "when",
+        "unless",
+        "label",
+    ]
+)
+_ABSENT: Final = object()
+
+
+class KpiError(Exception):
+    """A row of the table is wrong; the message names the row and the fault."""
+
+
+@dataclass(frozen=True, slots=True)
+class LabelSource:
+    """Where a label's value comes from: a constant, or a path with allowed values or a cap."""
+
+    value: str | None
+    path: tuple[Path, ...]
+    allowed: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Where a value comes from. See the head of `config/kpis.toml`."""
+
+    events: frozenset[str]
+    path: tuple[Path, ...]
+    count: float | None
+    minus: tuple[Path, ...]
+    optional_minus: bool
+    over: tuple[Path, ...]
+    over_minus: float
+    requires: tuple[Path, ...]
+    scale: float
+    when: tuple[Path, ...]
+    unless: tuple[Path, ...]
+    labels: tuple[LabelSource, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Kpi:
+    """One metric and its sources."""
+
+    name: str
+    type: str
+    unit: str
+    help: str
+    buckets: tuple[float, ...]
+    labels: tuple[str, ...]
+    label_caps: tuple[int, ...]
+    """The most values that each label may take in one worker; then `other`."""
+    numerator: tuple[str, ...]
+    denominator: tuple[str, ...]
+    window: bool
+    every: bool
+    sources: tuple[Source, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Observed:
+    """What one event gives: the observations, and the metrics whose value could not be used."""
+
+    observations: tuple[Observation, ...]
+    unusable: tuple[str, ...]
+
+
+def observations(event: str, payload: Mapping[str, Any], kpis: Iterable[Kpi]) -> Observed:
+    """Return what an event's (redacted) payload says of each KPI."""
+    found: list[Observation] = []
+    unusable: list[str] = []
+    for kpi in kpis:
+        for source in kpi.sources:
+            if source.events and event not in source.events:
+                continue
+            value = _value(payload, source)
+            if value is None:
+                continue
+            if not 0 <= value <= MAX_VALUE:  # NaN fails it too
+                unusable.append(kpi.name)
+                break
+            labels = tuple(_label(payload, label) for label in source.labels)
+            found.append(Observation(kpi.name, value, labels))
+            if not kpi.every:
+                break
+    return Observed(tuple(found), tuple(unusable))
+
+
+def load_kpis(text: str, counters: Iterable[str]) -> tuple[Kpi, ...]:
+    """Read the table; `counters` are the names a gauge may divide besides the table's own."""
+    try:
+        table = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as exc:
+        raise KpiError(f"not TOML: {exc}") from exc
+    rows = table.get("kpi", [])
+    if set(table) - {"kpi"} or not isinstance(rows, list):
+        raise KpiError("write [[kpi]], one for each metric, and nothing else")
+    kpis = tuple(_kpi(row, place) for place, row in enumerate(rows, 1))
+    _check_together(kpis, frozenset(counters))
+    return kpis
+
+
+def _value(payload: Mapping[str, Any], source: Source) -> float | None:
+    """The value in the metric's unit; None where the event says nothing; NaN where it says nonsense."""
+    if source.when and not _any_true(payload, source.when):
+        return None
+    if source.unless and _any_true(payload, source.unless):
+        return None
+    if source.requires:
+        required = _number(payload, source.requires)
+        if required is None or math.isnan(required):
+            return None
+    value = source.count if source.count is not None else _number(payload, source.path)
+    if value is None:
+        return None
+    if source.minus:
+        less = _number(payload, source.minus)
+        if less is None and not source.optional_minus:
+            return None
+        # An answer that was not streamed may report both alike; then all of it was generation.
+        value = value if source.optional_minus and less == value else value - (less or 0.0)
+    if source.over:
+        divisor = _number(payload, source.over)
+        if divisor is None or divisor - source.over_minus <= 0:
+            return None
+        value /= divisor - source.over_minus
+    return value * source.scale
+
+
+def _number(payload: Mapping[str, Any], paths: Sequence[Path]) -> float | None:
+    found = _first(payload, paths)
+    if found is _ABSENT or found is None:
+        return None
+    if isinstance(found, bool) or not isinstance(found, int | float):
+        return math.nan
+    return float(found)
+
+
+def _any_true(payload: Mapping[str, Any], paths: Sequence[Path]) -> bool:
+    return any(_at(payload, path) is True for path in paths)
+
+
+def _first(payload: Mapping[str, Any], paths: Sequence[Path]) -> Any:
+    for path in paths:
+        found = _at(payload, path)
+        if found is not _ABSENT:
+            return found
+    return _ABSENT
+
+
+def _at(payload: Any, path: Path) -> Any:
+    for step in path:
+        if not isinstance(payload, dict):
+            return _ABSENT
+        payload = payload.get(step, _ABSENT)
+    return payload
+
+
+def _label(payload: Mapping[str, Any], source: LabelSource) -> str:
+    if source.value is not None:
+        return source.value
+    found = _first(payload, source.path)
+    if found is _ABSENT or found is None:
+        return UNKNOWN
+    if not isinstance(found, str) or not _LABEL_VALUE.fullmatch(found):
+        return OTHER
+    return found if not source.allowed or found in source.allowed else OTHER
+
+
+def _kpi(row: Any, place: int) -> Kpi:
+    name = row.get("name") if isinstance(row, dict) else None
+    where = f"kpi {place}" + (f" ({name})" if isinstance(name, str) else "")
+    if not isinstance(name, str) or not _METRIC_NAME.fullmatch(name):
+        raise KpiError(f"{where}: name: a metric name, [a-z][a-z0-9_]*")
+    _known(row, _KPI_KEYS, where)
+    kind = row.get("type")
+    if kind not in TYPES:
+        raise KpiError(f"{where}: type: one of {', '.join(TYPES)}")
+    if kind == "counter" and not name.endswith("_total"):
+        raise KpiError(f"{where}: a counter's name ends in _total")
+    if not isinstance(row.get("help"), str) or not isinstance(row.get("unit"), str):
+        raise KpiError(f"{where}: help and unit are texts and must be there")
+    labels = _texts(row, "labels", where)
+    sources = row.get("source", [])
+    if not isinstance(sources, list):
+        raise KpiError(f"{where}: write [[kpi.source]], one for each source")
+    kpi = Kpi(
+        name=name,
+        type=kind,
+        unit=row["unit"],
+        help=row["help"],
+        buckets=_buckets(row, kind, where),
+        labels=labels,
+        label_caps=_caps(labels, sources, where),
+        numerator=_texts(row, "numerator", where),
+        denominator=_texts(row, "denominator", where),
+        window=_flag(row, "window", where),
+        every=_flag(row, "every", where),
+        sources=tuple(_source(source, labels, where) for source in sources),
+    )
+    if bool(kpi.sources) == bool(kpi.numerator) or bool(kpi.numerator) != bool(kpi.denominator):
+        raise KpiError(f"{where}: either sources, or (a gauge) numerator and denominator")
+    if kpi.numerator and kind != "gauge":
+        raise KpiError(f"{where}: numerator and denominator make a gauge")
+    return kpi
+
+
+def _source(row: Any, labels: Sequence[str], where: str) -> Source:
+    if not isinstance(row, dict):
+        raise KpiError(f"{where}: source: a table")
+    _known(row, _SOURCE_KEYS, f"{where}: source")
+    count = row.get("count")
+    if (count is None) == ("path" not in row):
+        raise KpiError(f"{where}: source: either path or count")
+    given = row.get("label", {})
+    if not isinstance(given, dict) or set(given) != set(labels):
+        raise KpiError(f"{where}: source: one label.<name> for each of labels, and no other")
+    return Source(
+        events=frozenset(_texts(row, "events", where)),
+        path=_paths(row, "path", where),
+        count=None if count is None else _float(row, "count", where, 0.0),
+        minus=_paths(row, "minus", where),
+        optional_minus=_flag(row, "optional_minus", where),
+        over=_paths(row, "over", where),
+        over_minus=_float(row, "over_minus", where, 0.0),
+        requires=_paths(row, "requires", where),
+        scale=_float(row, "scale", where, 1.0),
+        when=_paths(row, "when", where),
+        unless=_paths(row, "unless", where),
+        labels=tuple(_label_source(given[label], where) for label in labels),
+    )
+
+
+def _label_source(row: Any, where: str) -> LabelSource:
+    if not isinstance(row, dict):
+        raise KpiError(f"{where}: label: {{value = ...}} or {{path = [...], allowed = [...] or cap = N}}")
+    _known(row, frozenset(["value", "path", "allowed", "cap"]), f"{where}: label")
+    if ("value" in row) == ("path" in row):
+        raise KpiError(f"{where}: label: either value or path")
+    value = row.get("value")
+    if value is not None and not isinstance(value, str):
+        raise KpiError(f"{where}: label: value is a text")
+    return LabelSource(value, _paths(row, "path", where), frozenset(_texts(row, "allowed", where)))
+
+
+def _caps(labels: Sequence[str], sources: Sequence[Any], where: str) -> tuple[int, ...]:
+    caps = []
+    for label in labels:
+        given = [source.get("label", {}).get(label, {}).get("cap") for source in sources]
+        cap = max((number for number in given if number is not None), default=DEFAULT_CAP)
+        if type(cap) is not int or cap < 1:
+            raise KpiError(f"{where}: label.{label}: cap is a whole number from 1")
+        caps.append(cap)
+    return tuple(caps)
+
+
+def _check_together(kpis: Sequence[Kpi], built_in: frozenset[str]) -> None:
+    names = [kpi.name for kpi in kpis]
+    for name in names:
+        if names.count(name) > 1 or name in built_in:
+            raise KpiError(f"{name}: this metric stands twice")
+    counters = built_in | {kpi.name for kpi in kpis if kpi.type == "counter"}
+    for kpi in kpis:
+        for part in (*kpi.numerator, *kpi.denominator):
+            if part not in counters:
+                raise KpiError(f"{kpi.name}: {part!r} is no counter")
+
+
+def _buckets(row: Mapping[str, Any], kind: str, where: str) -> tuple[float, ...]:
+    given = row.get("buckets", [])
+    if (kind == "histogram") != bool(given):
+        raise KpiError(f"{where}: buckets belong to a histogram, which needs them")
+    if not isinstance(given, list) or not all(type(edge) in (int, float) for edge in given):
+        raise KpiError(f"{where}: buckets: a list of numbers")
+    edges = tuple(float(edge) for edge in given)
+    if list(edges) != sorted(set(edges)) or not all(map(math.isfinite, edges)):
+        raise KpiError(f"{where}: buckets: rising and finite (+Inf is added)")
+    return edges
+
+
+def _known(row: Mapping[str, Any], known: frozenset[str], where: str) -> None:
+    unknown = sorted(set(row) - known)
+    if unknown:
+        raise KpiError(f"{where}: unknown key {unknown[0]!r}; there are {', '.join(sorted(known))}")
+
+
+def _paths(row: Mapping[str, Any], key: str, where: str) -> tuple[Path, ...]:
+    return tuple(tuple(path.split(".")) for path in _texts(row, key, where))
+
+
+def _texts(row: Mapping[str, Any], key: str, where: str) -> tuple[str, ...]:
+    given = row.get(key, [])
+    given = [given] if isinstance(given, str) else given
+    if not isinstance(given, list) or not all(isinstance(item, str) and item for item in given):
+        raise KpiError(f"{where}: {key}: a list of texts")
+    return tuple(given)
+
+
+def _flag(row: Mapping[str, Any], key: str, where: str) -> bool:
+    given = row.get(key, False)
+    if not isinstance(given, bool):
+        raise KpiError(f"{where}: {key}: true or false")
+    return given
+
+
+def _float(row: Mapping[str, Any], key: str, where: str, default: float) -> float:
+    given = row.get(key, default)
+    if isinstance(given, bool) or not isinstance(given, int | float) or not math.isfinite(given):
+        raise KpiError(f"{where}: {key}: a number")
+    return float(given)

@@ -1,0 +1,112 @@
+"""Loki's push protocol: how a batch is written, and what an answer means.
+
+Sources: Grafana Loki's HTTP API page ("Ingest logs"), pkg/validation/validate.go for the refusals'
+words, and answers seen from a real Loki (main, August 2026).
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+import orjson
+
+from app.core.events import Labels, Redacted
+from app.core.verdicts import Delivered, Refused, Retry, TooLarge, Verdict
+
+LABEL_VALUE: Final = re.compile(r"[a-zA-Z0-9_.:-]{1,64}")
+"""What a caller's word must look like to become a label's value; else it becomes `other`."""
+
+OTHER: Final = "other"
+UNKNOWN_SERVICE: Final = "unknown_service"
+"""Loki's own word for an event without a service."""
+
+MAX_RETRY_AFTER_S: Final = 300.0
+"""A longer Retry-After is cut: an hour asked for by mistake must not fill the disk."""
+
+# Reasons that concern single entries: Loki stores the rest of the batch. (part of the text, reason)
+_ENTRY_REFUSALS: Final[Sequence[tuple[str, str]]] = (
+    ("has timestamp too old", "too_old"),
+    ("has timestamp too new", "too_new"),
+    ("entry too far behind", "too_far_behind"),
+    ("entry out of order", "too_far_behind"),
+    ("max entry size", "line_too_long"),
+    ("label names per series", "too_many_labels"),
+    ("label name too long", "label_name_too_long"),
+    ("label value too long", "label_value_too_long"),
+    ("duplicate label name", "duplicate_label"),
+    ("has structured metadata too large", "metadata_too_large"),
+    ("has too many structured metadata labels", "metadata_too_many"),
+)
+
+# Statuses that say: not the events' fault, an operator must mend something.
+_OPERATOR_STATUSES: Final[Mapping[int, str]] = {
+    401: "unauthorized",
+    403: "forbidden",
+    404: "not_found",
+}
+
+
+class Streams:
+    """Gives each event its labels, and keeps the number of label sets bounded."""
+
+    def __init__(self, *, env: str, worker: str, max_streams: int) -> None:
+        """`worker` is the slot whose stream fresh events take; past `max_streams` sets, names become `other`."""
+        self._env = env
+        self._worker = worker
+        self._max_streams = max_streams
+        self._known: set[tuple[str, str, str]] = set()
+
+    def labels(self, *, service: str | None, event: str, tenant: str) -> dict[str, str]:
+        """Return the labels of an event: client strings are only ever values, and checked."""
+        service_name = UNKNOWN_SERVICE if service is None else label_value(service)
+        wanted = (service_name, label_value(event), tenant)
+        if wanted not in self._known:
+            if len(self._known) >= self._max_streams:
+                wanted = (OTHER, OTHER, tenant)
+            else:
+                self._known.add(wanted)
+        return {
+            "service_name": wanted[0],
+            "event": wanted[1],
+            "env": self._env,
+            "tenant": tenant,
+            "worker": self._worker,
+        }
+
+
+def label_value(text: str) -> str:
+    """Return the text if it is fit to be a label's value, else `other`."""
+    return text if LABEL_VALUE.fullmatch(text) else OTHER
+
+
+def encode(batch: Sequence[Redacted]) -> bytes:
+    """Return the push body (JSON, not compressed), entries in order within each stream."""
+    streams: dict[Labels, list[tuple[str, str]]] = {}
+    for entry in batch:
+        streams.setdefault(entry.labels, []).append((str(entry.timestamp_ns), entry.line.decode()))
+    return orjson.dumps({"streams": [{"stream": dict(labels), "values": values} for labels, values in streams.items()]})
+
+
+def classify(status: int, headers: Mapping[str, str], body: str) -> Verdict:
+    """Return what Loki's answer to a push means (delivery.md, "The shipper")."""
+    if status in (200, 204):
+        return Delivered()
+    if status == 413:  # noqa: PLR2004 - HTTP
+        return TooLarge()
+    if status == 400:  # noqa: PLR2004 - HTTP
+        for words, reason in _ENTRY_REFUSALS:
+            if words in body:
+                return Refused(reason, body)
+        # Not an entry's fault as far as we know: turning a backlog into dead letters would lose it.
+        return Retry("bad_request")
+    if status in _OPERATOR_STATUSES:
+        return Retry(_OPERATOR_STATUSES[status])
+    if status == 429:  # noqa: PLR2004 - HTTP
+        return Retry("rate_limited", _retry_after_s(headers))
+    return Retry(f"status_{status // 100}xx", _retry_after_s(headers))
+
+
+def _retry_after_s(headers: Mapping[str, str]) -> float | None:
+    """Retry-After in seconds; its date form is not asked for by Loki and is left to the backoff."""
+    value = headers.get("Retry-After", "")
+    return min(float(value), MAX_RETRY_AFTER_S) if value.isascii() and value.isdigit() else None

@@ -1,0 +1,30 @@
+"""The Flask application: services in, routes out."""
+
+from flask import Flask, request
+
+from app.services import Services
+from app.settings import Settings
+from app.web import answers, cache, health, logs, metrics, openapi
+from app.web.body import BodyReader, refuse_transfer_encoding
+
+
+def create_app(settings: Settings, services: Services | None = None) -> Flask:
+    """Return the application. Nothing of it is started: gunicorn.conf.py starts and closes the services."""
+    services = services if services is not None else Services(settings)
+    app = Flask("app", static_folder=None)
+    app.extensions["services"] = services
+    bodies = BodyReader(services.time_limit, settings.body_timeout_s)
+    app.before_request(lambda: refuse_transfer_encoding(request.environ))
+    app.register_blueprint(
+        logs.make_blueprint(
+            services.log, bodies, event_bytes=settings.event_max_bytes, batch_bytes=settings.log_batch_max_bytes
+        )
+    )
+    app.register_blueprint(cache.make_blueprint(services.cache, bodies, value_bytes=settings.cache_value_max_bytes))
+    app.register_blueprint(metrics.make_blueprint(services.telemetry))
+    app.register_blueprint(health.make_blueprint(services.readiness))
+    app.register_blueprint(answers.make_blueprint())
+    openapi.register(app)
+    answers.register_errors(app)
+    metrics.measure(app, services.telemetry.registry, several_processes=settings.metrics_dir is not None)
+    return app

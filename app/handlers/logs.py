@@ -1,0 +1,305 @@
+"""`POST /log`, `POST /log/batch` and `POST /redact`: check, redact, keep, count, answer, in this order.
+
+An event is answered with 200 only after the spool has it, and counted only then.
+"""
+
+import zlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import orjson
+
+from app.core import strict_json
+from app.core.detectors import Rules
+from app.core.events import LogEvent, Redacted, RedactedPayload, seal
+from app.core.kpi import Kpi, observations
+from app.core.loki import Streams
+from app.core.problems import INVALID, problem
+from app.core.recent import RecentIds
+from app.core.redaction import redact
+from app.core.strict_json import JsonFault
+from app.errors import CallerError, InvalidError, NotJsonError, TooLargeError, TryLaterError
+from app.handlers.reading import Reader
+from app.handlers.reply import Caller, Reply, ok, reply_to
+from app.handlers.schemas import LogRequest
+from app.ports import Spool, Telemetry
+
+UNKNOWN_EVENT: Final = "unknown"
+"""The label of a refused event whose name was not read."""
+
+_GZIP_CHUNK: Final = 64 * 1024
+
+_SHOWN_EVENTS: Final = 1000
+"""Event names whose redacted form is remembered: they repeat."""
+
+
+@dataclass(frozen=True, slots=True)
+class LogLimits:
+    """Bytes and numbers past which a request is refused."""
+
+    event_bytes: int
+    line_bytes: int
+    batch_bytes: int
+    batch_events: int
+
+
+@dataclass(frozen=True, slots=True)
+class Clock:
+    """Times and ids: `stamp_ns` is unique within the worker."""
+
+    stamp_ns: Callable[[], int]
+    monotonic_s: Callable[[], float]
+    new_id: Callable[[], str]
+
+
+@dataclass(frozen=True, slots=True)
+class _Sealed:
+    """An event ready for the spool."""
+
+    entry: Redacted
+    payload: RedactedPayload
+    is_callers_id: bool
+
+
+class LogHandler:
+    """What the three calls do."""
+
+    def __init__(
+        self,
+        *,
+        rules: Rules,
+        kpis: Sequence[Kpi],
+        spool: Spool,
+        telemetry: Telemetry,
+        streams: Streams,
+        recent: RecentIds,
+        limits: LogLimits,
+        clock: Clock,
+        reader: Reader,
+    ) -> None:
+        """Everything that it needs from outside comes in here."""
+        self._rules = rules
+        self._kpis = kpis
+        self._spool = spool
+        self._telemetry = telemetry
+        self._streams = streams
+        self._recent = recent
+        self._limits = limits
+        self._clock = clock
+        self._reader = reader
+        self._schema = LogRequest()
+        self._shown: dict[str, str] = {}
+
+    def log(self, body: bytes, caller: Caller) -> Reply:
+        """Answer `POST /log`."""
+        event = UNKNOWN_EVENT
+        try:
+            value = self._reader.json(body)
+            checked = self._check(value)
+            event = checked.event
+            sealed = self._seal(checked, caller)
+            self._keep([sealed], caller)
+        except (CallerError, TryLaterError) as exc:
+            self._telemetry.event(self._shown_event(event), "refused")
+            return reply_to(exc)
+        return ok({"status": "logged", "event_id": sealed.entry.event_id, "redacted_fields": sealed.payload.fields})
+
+    def log_batch(self, body: bytes, caller: Caller, *, ndjson: bool) -> Reply:
+        """Answer `POST /log/batch`: one bad event never spoils the others; the spool takes all or none."""
+        try:
+            items = self._lines(body) if ndjson else self._events(body)
+        except CallerError as exc:
+            return reply_to(exc)
+        good: list[_Sealed] = []
+        event_ids: list[str | None] = []
+        rejected: list[dict[str, Any]] = []
+        for index, item in enumerate(items):
+            try:
+                sealed = self._seal(self._check_item(item), caller)
+            except CallerError as exc:
+                event_ids.append(None)
+                rejected.append(_rejection(index, exc))
+            else:
+                event_ids.append(sealed.entry.event_id)
+                good.append(sealed)
+        if not good:
+            self._count_refused(len(rejected))
+            return _all_refused(rejected)
+        try:
+            self._keep(good, caller)
+        except TryLaterError as exc:
+            self._count_refused(len(items))
+            return reply_to(exc)
+        self._count_refused(len(rejected))
+        return ok({"status": "logged", "accepted": len(good), "event_ids": event_ids, "rejected": rejected})
+
+    def redact(self, body: bytes) -> Reply:
+        """Answer `POST /redact`: a dry run, nothing is stored or counted."""
+        try:
+            redacted = redact(self._reader.json(body), self._rules)
+        except CallerError as exc:
+            return reply_to(exc)
+        findings = [
+            {"pointer": found.pointer, "detector": found.detector, "action": found.action, "length": found.length}
+            for found in redacted.findings
+        ]
+        return ok({"redacted": redacted.value, "findings": findings})
+
+    def decompress(self, raw: bytes) -> bytes:
+        """Return a gzip body's content; TooLargeError as soon as it passes the limit, and not after."""
+        limit = self._limits.batch_bytes
+        inflater = zlib.decompressobj(wbits=zlib.MAX_WBITS | 16)
+        content = bytearray()
+        while raw:
+            try:
+                content += inflater.decompress(raw, max(1, min(_GZIP_CHUNK, limit + 1 - len(content))))
+            except zlib.error:
+                raise NotJsonError("the body is not gzip, as its Content-Encoding says") from None
+            if len(content) > limit:
+                raise TooLargeError(f"a batch may have {limit:,} bytes after decompression")
+            raw = inflater.unconsumed_tail
+            if inflater.eof and inflater.unused_data:
+                # A gzip file may have several members (RFC 1952, section 2.2).
+                raw = inflater.unused_data
+                inflater = zlib.decompressobj(wbits=zlib.MAX_WBITS | 16)
+        if not inflater.eof:
+            raise NotJsonError("the gzip body ends too early")
+        return bytes(content)
+
+    def _check(self, value: Any) -> LogEvent:
+        loaded = self._reader.load(self._schema, value)
+        return LogEvent(loaded["event"], loaded["payload"], loaded.get("event_id"))
+
+    def _check_item(self, item: "_Item") -> LogEvent:
+        if item.fault is not None:
+            raise item.fault
+        if item.size_bytes > self._limits.event_bytes:
+            raise TooLargeError(f"an event may have {self._limits.event_bytes:,} bytes")
+        if not isinstance(item.value, dict):
+            raise InvalidError("an event must be an object")
+        return self._check(item.value)
+
+    def _seal(self, event: LogEvent, caller: Caller) -> _Sealed:
+        payload = redact(event.payload, self._rules)
+        name = self._shown_event(event.event)
+        service = payload.value.get("service")
+        entry = seal(
+            event_id=event.event_id or self._clock.new_id(),
+            event=name,
+            labels=self._streams.labels(
+                service=service if isinstance(service, str) else None, event=name, tenant=caller.tenant
+            ),
+            received_ns=self._clock.stamp_ns(),
+            payload=payload,
+            tenant=caller.tenant,
+        )
+        if len(entry.line) > self._limits.line_bytes:
+            raise TooLargeError(f"the redacted line may have {self._limits.line_bytes:,} bytes")
+        return _Sealed(entry, payload, event.event_id is not None)
+
+    def _shown_event(self, event: str) -> str:
+        """The event's name as it is stored: an open vocabulary can hold a phone number."""
+        shown = self._shown.get(event)
+        if shown is None:
+            if len(self._shown) >= _SHOWN_EVENTS:
+                self._shown.clear()
+            shown = self._shown[event] = str(redact(event, self._rules).value)
+        return shown
+
+    def _keep(self, events: Sequence[_Sealed], caller: Caller) -> None:
+        """Append what is new; then count it. TryLaterError: nothing was kept, nothing is remembered."""
+        now_s = self._clock.monotonic_s()
+        fresh: list[_Sealed] = []
+        repeated: list[_Sealed] = []
+        for sealed in events:
+            is_new = not sealed.is_callers_id or self._recent.add(caller.tenant, sealed.entry.event_id, now_s)
+            (fresh if is_new else repeated).append(sealed)
+        try:
+            self._spool.append([sealed.entry for sealed in fresh], now_s)
+        except TryLaterError:
+            for sealed in fresh:
+                if sealed.is_callers_id:
+                    self._recent.discard(caller.tenant, sealed.entry.event_id)
+            raise
+        for sealed in fresh:
+            self._count(sealed)
+        for sealed in repeated:
+            self._telemetry.event(sealed.entry.event, "duplicate")
+
+    def _count(self, sealed: _Sealed) -> None:
+        self._telemetry.event(sealed.entry.event, "accepted")
+        self._telemetry.redacted(sealed.payload.findings)
+        seen = observations(sealed.entry.event, sealed.payload.value, self._kpis)
+        self._telemetry.observe(seen.observations, seen.unusable)
+
+    def _count_refused(self, number: int) -> None:
+        for _ in range(number):
+            self._telemetry.event(UNKNOWN_EVENT, "refused")
+
+    def _events(self, body: bytes) -> list["_Item"]:
+        """The events of a JSON batch. A fault within one event is that event's alone."""
+        try:
+            document, clean = strict_json.decode(body)
+        except JsonFault as exc:
+            raise self._reader.not_json(exc.fault) from None
+        events = document
+        if isinstance(document, dict):
+            unknown = [name for name in document if name != "events"]
+            if unknown:
+                raise self._reader.invalid({name: ["Unknown field."] for name in unknown})
+            events = document.get("events")
+        if isinstance(document, strict_json.Fault):
+            raise self._reader.not_json(document)
+        if not isinstance(events, list):
+            raise InvalidError("a batch is {events: [...]} or an array", {"events": ["Not an array."]})
+        self._check_number(len(events))
+        return [self._item(event, clean=clean) for event in events]
+
+    def _item(self, event: Any, *, clean: bool) -> "_Item":
+        if not clean:
+            try:
+                strict_json.check(event)
+            except JsonFault as exc:
+                return _Item(None, 0, self._reader.not_json(exc.fault))
+        return _Item(event, len(orjson.dumps(event)), None)
+
+    def _lines(self, body: bytes) -> list["_Item"]:
+        """The events of an NDJSON batch; empty lines are passed over."""
+        lines = [line for line in body.split(b"\n") if line.strip(b" \t\r")]
+        self._check_number(len(lines))
+        return [self._line(line) for line in lines]
+
+    def _line(self, line: bytes) -> "_Item":
+        if len(line) > self._limits.event_bytes:
+            return _Item(None, len(line), None)
+        try:
+            return _Item(self._reader.json(line), len(line), None)
+        except NotJsonError as exc:
+            return _Item(None, len(line), exc)
+
+    def _check_number(self, number: int) -> None:
+        most = self._limits.batch_events
+        if not 1 <= number <= most:
+            raise InvalidError(f"a batch has 1 to {most:,} events", {"events": [f"1 to {most:,} events."]})
+
+
+@dataclass(frozen=True, slots=True)
+class _Item:
+    """One event of a batch as it was read, or why it could not be."""
+
+    value: Any
+    size_bytes: int
+    fault: NotJsonError | None
+
+
+def _rejection(index: int, error: CallerError) -> dict[str, Any]:
+    row = {"index": index, "type": error.kind.uri, "title": error.kind.title, "detail": error.detail}
+    if error.errors is not None:
+        row["errors"] = error.errors
+    return row
+
+
+def _all_refused(rejected: Sequence[dict[str, Any]]) -> Reply:
+    members = problem(INVALID, "every event of the batch was refused; `rejected` says why")
+    return Reply(INVALID.status, orjson.dumps({**members, "rejected": rejected}), "application/problem+json")

@@ -1,0 +1,142 @@
+"""Greenlets: the only module that imports gevent. Loops, a way to stop them, and limits in time."""
+
+import logging
+import time
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from types import TracebackType
+from typing import Final, Self, TypeVar
+
+import gevent
+from gevent.event import Event
+from gevent.pool import Pool
+from gevent.threadpool import ThreadPool
+
+T = TypeVar("T")
+
+Step = Callable[[float, bool], float | None]
+"""Does one piece of work: (monotonic now, stopping) -> seconds until there may be more, None when done for good."""
+
+LONGEST_NAP_S: Final = 0.2
+"""How late a loop may see that there is work: a fifth of the age at which a batch is due."""
+
+_FAULT_PAUSE_S: Final = 1.0
+_OFFLOAD_THREADS: Final = 1
+"""One: what is offloaded (appending to a file) need then not guard itself against itself."""
+
+_log = logging.getLogger("telemetry_cache.runtime")
+
+
+class Runtime:
+    """Runs steps again and again, one greenlet each, until it is closed."""
+
+    def __init__(self) -> None:
+        """Nothing runs before `start`."""
+        self._pool = Pool()
+        self._stopping = Event()
+        self._threads: ThreadPool | None = None
+
+    def start(self, steps: Sequence[Step]) -> None:
+        """Give each step a greenlet of its own."""
+        for step in steps:
+            self._pool.spawn(self._loop, step)
+
+    def close(self, deadline_s: float) -> bool:
+        """Tell the steps to finish; wait at most `deadline_s`; say whether all of them did."""
+        self._stopping.set()
+        done = self._pool.join(timeout=deadline_s)
+        if not done:
+            self._pool.kill(timeout=1.0)
+        return bool(done)
+
+    def offload(self, call: Callable[[], T]) -> T:
+        """Run a blocking call (a sync to disk) on a thread, and let other greenlets run meanwhile.
+
+        The threads are our own: gevent's pool is shared with name look-ups, which can hang.
+        """
+        if self._threads is None:
+            self._threads = ThreadPool(_OFFLOAD_THREADS)
+        result: T = self._threads.apply(call)
+        return result
+
+    def _loop(self, step: Step) -> None:
+        while True:
+            try:
+                wait_s = step(time.monotonic(), self._stopping.is_set())
+            except Exception:  # noqa: BLE001 - a loop that dies would stop delivery for good
+                _log.exception("a background step failed")
+                wait_s = None if self._stopping.is_set() else _FAULT_PAUSE_S
+            if wait_s is None:
+                return
+            if wait_s > 0:
+                self._stopping.wait(min(wait_s, LONGEST_NAP_S))
+            else:
+                gevent.sleep(0)
+
+
+class TimeLimit(AbstractContextManager["TimeLimit"]):
+    """Raises `error` when its block takes longer than `seconds`.
+
+    Inside the block the limit shows itself as a BaseException, so that a library which handles
+    `Exception` neither swallows it nor takes its connection for a sound one.
+    """
+
+    def __init__(self, seconds: float, error: Exception) -> None:
+        """The clock starts when the block is entered."""
+        self._timeout = gevent.Timeout(seconds)
+        self._error = error
+
+    def __enter__(self) -> Self:
+        """Start the clock."""
+        self._timeout.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Stop the clock; turn our own limit into `error`."""
+        self._timeout.close()
+        if exc is self._timeout:
+            raise self._error from None
+
+
+class IdleConnections:
+    """The connections on which nothing is under way, so that a stop need not wait for them."""
+
+    def __init__(self) -> None:
+        """None yet."""
+        self._waiting: set[gevent.Greenlet] = set()
+        self._closed = False
+
+    def wait(self, seconds: float) -> "_Waiting":
+        """Return a block that waits at most `seconds` for a request's head."""
+        return _Waiting(self._waiting, 0.0 if self._closed else seconds)
+
+    def close(self) -> None:
+        """End the connections that wait."""
+        self._closed = True
+        for greenlet in list(self._waiting):
+            greenlet.kill(block=False)
+
+
+class _Waiting:
+    def __init__(self, waiting: set[gevent.Greenlet], seconds: float) -> None:
+        self._waiting = waiting
+        self._timeout = gevent.Timeout(seconds, exception=False)
+        self._greenlet = gevent.getcurrent()
+
+    def __enter__(self) -> None:
+        self._waiting.add(self._greenlet)
+        self._timeout.start()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None
+    ) -> bool:
+        self._timeout.close()
+        self._waiting.discard(self._greenlet)
+        return exc is self._timeout
+
+
+def is_kill(exc: BaseException) -> bool:
+    """Say whether an exception is a greenlet being ended, and no fault."""
+    return isinstance(exc, gevent.GreenletExit)

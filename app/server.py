@@ -1,0 +1,151 @@
+"""What we change of gunicorn.
+
+Its own refusals are problems too, idle connections do not hold up a stop, and its log is one JSON
+object a line without a caller's words.
+
+Imported by gunicorn's master before anything is patched, so nothing that opens sockets is imported here.
+"""
+
+import logging
+import re
+import sys
+import time
+import traceback
+from typing import Any
+
+import orjson
+from gunicorn import glogging
+from gunicorn.http import errors as http_errors
+from gunicorn.workers.ggevent import GeventWorker
+
+from app.core import problems, times
+from app.core.problems import ProblemType
+from app.runtime import IdleConnections, is_kill
+
+_REFUSALS: tuple[tuple[tuple[type[Exception], ...], ProblemType, str], ...] = (
+    ((http_errors.LimitRequestLine,), problems.URI_TOO_LONG, "the request line has more than 8,190 bytes"),
+    (
+        (http_errors.LimitRequestHeaders,),
+        problems.HEADERS_TOO_LARGE,
+        "there are more than 100 header fields, or one has more than 8,190 bytes",
+    ),
+    (
+        (http_errors.UnsupportedTransferCoding,),
+        problems.NOT_IMPLEMENTED,
+        "Transfer-Encoding is not understood; send Content-Length",
+    ),
+    (
+        (http_errors.ParseException, http_errors.InvalidHeader, http_errors.InvalidHeaderName),
+        problems.BAD_REQUEST,
+        "the request line or a header field is malformed",
+    ),
+)
+
+_REASONS = {400: "Bad Request", 414: "URI Too Long", 431: "Request Header Fields Too Large", 501: "Not Implemented"}
+
+# What may stand in our log besides fixed words: numbers, addresses, signal names, paths of ours.
+_SAFE_ARGUMENT = re.compile(r"[\w .:/()',\[\]+-]{0,160}")
+
+
+class Worker(GeventWorker):
+    """gunicorn's gevent worker with our refusals and a quick stop."""
+
+    slot = 0
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        """As gunicorn makes it, in the master."""
+        super().__init__(*args, **kwargs)
+        self._idle = IdleConnections()
+
+    def services(self) -> Any:
+        """Return the application's services, or None where it never came up."""
+        app = getattr(self, "wsgi", None)
+        return app.extensions["services"] if app is not None else None
+
+    def timeout_ctx(self) -> Any:
+        """Bound the wait for a request's head, as gunicorn does, and remember who waits."""
+        return self._idle.wait(self.cfg.keepalive)
+
+    def handle_exit(self, sig: int, frame: Any) -> None:
+        """SIGTERM: finish what is under way; nobody need wait for a connection that only might be used."""
+        super().handle_exit(sig, frame)
+        services = self.services()
+        if services is not None:
+            services.drain()
+        self._idle.close()
+
+    def handle_error(self, req: Any, client: Any, addr: Any, exc: BaseException) -> None:  # noqa: ARG002 - gunicorn's signature
+        """Answer what gunicorn itself refuses or what failed outside the application."""
+        if is_kill(exc):
+            return
+        kind, detail = _refusal(exc)
+        if kind is problems.INTERNAL:
+            self.log.error("a request failed outside the application", exc_info=exc)
+        try:
+            client.sendall(_response(kind, detail))
+        except OSError:
+            self.log.debug("the client was gone before its refusal")
+
+
+def _refusal(exc: BaseException) -> tuple[ProblemType, str]:
+    for kinds, problem, detail in _REFUSALS:
+        if isinstance(exc, kinds):
+            return problem, detail
+    return problems.INTERNAL, "a fault of ours; it was logged"
+
+
+def _response(kind: ProblemType, detail: str) -> bytes:
+    body = problems.render(kind, detail)
+    head = (
+        f"HTTP/1.1 {kind.status} {_REASONS.get(kind.status, 'Internal Server Error')}\r\n"
+        f"Connection: close\r\nContent-Type: {problems.CONTENT_TYPE}\r\nContent-Length: {len(body)}\r\n\r\n"
+    )
+    return head.encode() + body
+
+
+class JsonFormatter(logging.Formatter):
+    """One JSON object a line. Fixed words and numbers only: exceptions show their type and place, not their text."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the line."""
+        line: dict[str, Any] = {
+            "time": times.rfc3339_ns(int(record.created * times.NANOSECONDS)),
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "pid": record.process,
+            "message": _message(record),
+        }
+        if record.exc_info and record.exc_info[1] is not None:
+            line["error"] = type(record.exc_info[1]).__name__
+            line["where"] = [
+                f"{frame.filename}:{frame.lineno} {frame.name}"
+                for frame in traceback.extract_tb(record.exc_info[2])[-8:]
+            ]
+        return orjson.dumps(line).decode()
+
+
+class Logger(glogging.Logger):
+    """gunicorn's logger, and the root logger, in that format on stderr."""
+
+    def setup(self, cfg: Any) -> None:
+        """Replace gunicorn's handlers; no access log is written."""
+        super().setup(cfg)
+        handler = logging.StreamHandler(sys.stderr)
+        handler.setFormatter(JsonFormatter())
+        self.error_log.handlers = [handler]
+        root = logging.getLogger()
+        root.handlers = [handler]
+        root.setLevel(self.error_log.level)
+        logging.Formatter.converter = time.gmtime
+
+
+def _message(record: logging.LogRecord) -> str:
+    template = str(record.msg)
+    if not record.args:
+        return template if _SAFE_ARGUMENT.fullmatch(template.partition("\n")[0]) else "(withheld)"
+    if record.exc_info or record.levelno <= logging.DEBUG:
+        return template
+    given = record.args if isinstance(record.args, tuple) else (record.args,)
+    if all(_SAFE_ARGUMENT.fullmatch(str(argument)) for argument in given):
+        return record.getMessage()
+    return template

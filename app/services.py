@@ -1,0 +1,243 @@
+"""The composition root: the one place that knows every adapter. Constructors start nothing."""
+
+import random
+import time
+import uuid
+from collections.abc import Callable
+from typing import Final
+
+from app import config_files
+from app.adapters.dead_letter_files import DeadLetterFiles
+from app.adapters.file_sink import FileSink
+from app.adapters.loki_http import LokiHttp
+from app.adapters.memory_spool import MemorySpool
+from app.adapters.prometheus import PrometheusTelemetry
+from app.adapters.redis_cache import RedisCache, RedisLimits, connect, embedded
+from app.adapters.secret_file import read_or_make_secret, read_secret
+from app.core.batching import BatchLimits
+from app.core.loki import Streams
+from app.core.recent import RecentIds
+from app.core.redaction import redact
+from app.errors import CacheAwayError, ConfigError
+from app.handlers.cache import CacheHandler
+from app.handlers.logs import Clock, LogHandler, LogLimits
+from app.handlers.reading import Reader
+from app.ports import DeadLetters, Health, Lane, LogSink, Readiness
+from app.runtime import Runtime, Step, TimeLimit
+from app.settings import Settings
+from app.shipper import Shipper, SinkState
+
+SNAPSHOT_EVERY_S: Final = 5.0
+"""How finely windowed figures look back (kpis.md, "Several workers")."""
+
+_GAUGES_EVERY_S: Final = 0.5
+_CLOSE_RESERVE_S: Final = 1.0
+
+# One second: a smaller step back of the clock is taken for drift, a larger one for a new truth.
+_DRIFT_NS: Final = 1_000_000_000
+
+
+class Stamps:
+    """Nanoseconds of the wall clock, none given twice."""
+
+    def __init__(self, clock_ns: Callable[[], int] = time.time_ns) -> None:
+        """`clock_ns` gives epoch nanoseconds."""
+        self._clock_ns = clock_ns
+        self._last_ns = 0
+
+    def __call__(self) -> int:
+        """Return the next stamp."""
+        now_ns = self._clock_ns()
+        if 0 <= self._last_ns - now_ns < _DRIFT_NS:
+            now_ns = self._last_ns + 1
+        self._last_ns = now_ns
+        return now_ns
+
+
+class Services:
+    """Everything that serves one worker, and its life."""
+
+    def __init__(self, settings: Settings) -> None:
+        """Build; nothing is connected, opened or started, but the files that hold metrics and the key secret."""
+        config = config_files.load(settings.config_dir)
+        started_s = settings.started_s if settings.started_s is not None else time.monotonic()
+        self._settings = settings
+        self._started_wall_s = time.time()
+        self._draining_since_s: float | None = None
+        self._runtime = Runtime()
+        self.telemetry = PrometheusTelemetry(
+            config.kpis,
+            slot=settings.worker_slot,
+            metrics_dir=settings.metrics_dir,
+            window_s=settings.kpi_window_s,
+            started_s=started_s,
+        )
+        # One file is written by one greenlet; pushes to Loki go side by side.
+        self.spool = MemorySpool(
+            max_bytes=settings.spool_max_bytes, lanes=settings.shipper_pool_size if settings.loki_url else 1
+        )
+        self.dead_letters = DeadLetterFiles(
+            settings.data_dir / "dead-letters",
+            settings.worker_slot,
+            clean=lambda text: str(redact(text, config.rules).value),
+            offload=self._runtime.offload,
+        )
+        self._sinks = [self._sink() for _ in self.spool.lanes()]
+        self._sink_state = SinkState()
+        self.shippers = [
+            self._shipper(lane, sink, self.dead_letters)
+            for lane, sink in zip(self.spool.lanes(), self._sinks, strict=True)
+        ]
+        self._cache = self._cache_store()
+        reader = Reader(config.rules)
+        self.log = LogHandler(
+            rules=config.rules,
+            kpis=config.kpis,
+            spool=self.spool,
+            telemetry=self.telemetry,
+            streams=Streams(
+                env=settings.environment, worker=str(settings.worker_slot), max_streams=settings.loki_max_streams
+            ),
+            recent=RecentIds(settings.event_id_memory_ids, settings.event_id_memory_s),
+            limits=LogLimits(
+                event_bytes=settings.event_max_bytes,
+                line_bytes=settings.loki_max_line_bytes,
+                batch_bytes=settings.log_batch_max_bytes,
+                batch_events=settings.log_batch_max_events,
+            ),
+            clock=Clock(stamp_ns=Stamps(), monotonic_s=time.monotonic, new_id=lambda: f"evt_{uuid.uuid4().hex}"),
+            reader=reader,
+        )
+        self.cache = CacheHandler(
+            cache=self._cache,
+            telemetry=self.telemetry,
+            policy=config.cache,
+            reader=reader,
+            value_bytes=settings.cache_value_max_bytes,
+            ttl_jitter=settings.cache_ttl_jitter,
+            wall_s=time.time,
+            rand=random.random,
+        )
+
+    @property
+    def settings(self) -> Settings:
+        """The settings that all this was built from."""
+        return self._settings
+
+    def start(self) -> None:
+        """Start the background greenlets."""
+        steps: list[Step] = [self._shipping(shipper) for shipper in self.shippers]
+        self._runtime.start([*steps, self._housekeeping()])
+
+    def drain(self) -> None:
+        """Take no more events; what waits is still delivered by `close`."""
+        if self._draining_since_s is None:
+            self._draining_since_s = time.time()
+
+    def close(self, deadline_s: float) -> None:
+        """Deliver what waits within `deadline_s` seconds; what could not be delivered becomes dead letters."""
+        self.drain()
+        self.spool.close()
+        self._runtime.close(max(0.0, deadline_s - _CLOSE_RESERVE_S))
+        for lane in self.spool.lanes():
+            for entry in lane.peek(self._settings.spool_max_bytes, lane.queued_events):
+                self.dead_letters.add(entry, "stopped", "the service stopped before the sink had taken it")
+                self.telemetry.delivery("dead_letter", "stopped", 1)
+                lane.ack(1)
+        self.telemetry.spool(self.spool.lanes(), time.monotonic())
+        for closable in (*self._sinks, self.dead_letters, self._cache):
+            closable.close()
+
+    def time_limit(self, seconds: float, error: Exception) -> TimeLimit:
+        """Return a block that raises `error` when it takes longer."""
+        return TimeLimit(seconds, error)
+
+    def readiness(self) -> Readiness:
+        """Ask the dependencies. Only what keeps this worker from accepting events makes it unavailable."""
+        now_s = time.time()
+        checks = (self._spool_health(now_s), self._sink_state.health("sink"), self._cache.health(now_s))
+        if checks[0].state == "failing":
+            return Readiness("unavailable", checks)
+        return Readiness("degraded" if any(check.state != "ok" for check in checks) else "ok", checks)
+
+    def _spool_health(self, now_s: float) -> Health:
+        if self._draining_since_s is not None:
+            return Health("spool", "failing", self._draining_since_s, "the service is stopping")
+        if self.spool.is_full:
+            return Health("spool", "failing", now_s, "full")
+        return Health("spool", "ok", self._started_wall_s, "takes events")
+
+    def _shipping(self, shipper: Shipper) -> Step:
+        return lambda now_s, stopping: shipper.run_once(now_s, flush=stopping)
+
+    def _housekeeping(self) -> Step:
+        snapshot_due_s = 0.0
+
+        def step(now_s: float, stopping: bool) -> float | None:  # noqa: FBT001 - the runtime's signature
+            nonlocal snapshot_due_s
+            if stopping:
+                return None
+            self.telemetry.spool(self.spool.lanes(), now_s)
+            if now_s >= snapshot_due_s:
+                snapshot_due_s = now_s + SNAPSHOT_EVERY_S
+                self.telemetry.snapshot(now_s)
+            return _GAUGES_EVERY_S
+
+        return step
+
+    def _shipper(self, lane: Lane, sink: LogSink, dead_letters: DeadLetters) -> Shipper:
+        settings = self._settings
+        return Shipper(
+            lane,
+            sink,
+            dead_letters,
+            self.telemetry,
+            limits=BatchLimits(settings.batch_max_bytes, settings.batch_max_events, settings.batch_max_age_s),
+            state=self._sink_state,
+            rand=random.random,
+            wall_s=time.time,
+        )
+
+    def _sink(self) -> LokiHttp | FileSink:
+        settings = self._settings
+        if settings.loki_url:
+            return LokiHttp(
+                settings.loki_url,
+                tenant=settings.loki_tenant,
+                connect_timeout_s=settings.loki_connect_timeout_s,
+                read_timeout_s=settings.loki_read_timeout_s,
+            )
+        return FileSink(
+            settings.data_dir / "logs",
+            settings.worker_slot,
+            max_bytes=settings.log_file_max_bytes,
+            offload=self._runtime.offload,
+        )
+
+    def _cache_store(self) -> RedisCache:
+        settings = self._settings
+        limits = RedisLimits(
+            settings.redis_pool_size,
+            settings.redis_pool_timeout_s,
+            settings.redis_connect_timeout_s,
+            settings.redis_read_timeout_s,
+        )
+        return RedisCache(
+            connect(settings.redis_url, limits) if settings.redis_url else embedded(),
+            secret=_cache_secret(settings),
+            time_limit=lambda: TimeLimit(settings.cache_deadline_s, CacheAwayError()),
+            on_collision=self.telemetry.cache_collision,
+            max_entries=None if settings.redis_url else settings.embedded_cache_max_entries,
+        )
+
+
+def _cache_secret(settings: Settings) -> bytes:
+    if settings.cache_key_secret is not None:
+        return settings.cache_key_secret.encode()
+    try:
+        if settings.cache_key_secret_file is not None:
+            return read_secret(settings.cache_key_secret_file)
+        return read_or_make_secret(settings.data_dir / "cache-key.secret")
+    except (OSError, ValueError) as exc:
+        variable = "CACHE_KEY_SECRET_FILE" if settings.cache_key_secret_file is not None else "DATA_DIR"
+        raise ConfigError(f"{variable}: the cache key secret cannot be read or made ({type(exc).__name__})") from exc
