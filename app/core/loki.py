@@ -30,7 +30,7 @@ _ENTRY_REFUSALS: Final[Sequence[tuple[str, str]]] = (
     ("entry too far behind", "too_far_behind"),
     ("entry out of order", "too_far_behind"),
     ("max entry size", "line_too_long"),
-    ("label names per series", "too_many_labels"),
+    ("label names; limit", "too_many_labels"),
     ("label name too long", "label_name_too_long"),
     ("label value too long", "label_value_too_long"),
     ("duplicate label name", "duplicate_label"),

@@ -1,0 +1,53 @@
+"""README's examples do what the README says."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import subprocess
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from tests.harness.service import RunningService
+
+HAS_CURL = shutil.which("curl") is not None
+
+README = (Path(__file__).resolve().parents[2] / "README.md").read_text(encoding="utf-8")
+ADDRESS = "http://127.0.0.1:8114"
+
+EXAMPLES = re.findall(r"```sh\n(curl .*?)```\n(?:\n```json\n(.*?)```)?", README, re.DOTALL)
+
+
+def _fits(shown: Any, given: Any) -> bool:
+    """Whether an answer is the shown one; `…` stands for anything, and members may stand in any order."""
+    if shown == "…":
+        return True
+    if isinstance(shown, dict) and isinstance(given, dict):
+        return shown.keys() == given.keys() and all(_fits(shown[name], given[name]) for name in shown)
+    if isinstance(shown, list) and isinstance(given, list):
+        return len(shown) == len(given) and all(map(_fits, shown, given))
+    return bool(shown == given and type(shown) is type(given))
+
+
+def test_there_are_examples() -> None:
+    """The pattern finds the examples: log, batch, redact, set, get, delete, figures."""
+    assert len(EXAMPLES) >= 7
+
+
+@pytest.mark.skipif(not HAS_CURL and os.environ.get("CI") != "true", reason="curl is not installed")
+@pytest.mark.parametrize(("command", "shown"), EXAMPLES, ids=[example[0][:60] for example in EXAMPLES])
+def test_example(command: str, shown: str, embedded: RunningService) -> None:
+    """Each example, run as it stands, answers what stands below it."""
+    assert ADDRESS in command
+    script = "set -e\n" + command.replace(ADDRESS, embedded.url)
+    ended = subprocess.run(["sh", "-c", script], capture_output=True, text=True, timeout=30, check=True)
+    if shown:
+        assert _fits(json.loads(shown), json.loads(ended.stdout)), ended.stdout
+    else:
+        assert "telemetry_cache_" in ended.stdout
+        assert "/problems/" not in ended.stdout

@@ -1,0 +1,1 @@
+"""What must hold when parts fail: workers, Loki, Redis, the service itself."""

@@ -1,0 +1,180 @@
+"""Starting, refusing to start, stopping, being killed, starting again."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.harness.load import Client, play, wait_until
+from tests.harness.service import free_port
+
+if TYPE_CHECKING:
+    from tests.conftest import StartService
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def _start_fails(tmp_path: Path, *arguments: str, **env: str) -> str:
+    """Start where it must not start; return what it said on stderr."""
+    ended = subprocess.run(
+        [Path(sys.executable).parent / "gunicorn", "--config", "gunicorn.conf.py", *arguments, "wsgi:app"],
+        cwd=ROOT,
+        env={"PATH": "/usr/bin:/bin", "DATA_DIR": str(tmp_path / "data"), "PORT": str(free_port()), **env},
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+    assert ended.returncode != 0
+    assert "Traceback" not in ended.stderr + ended.stdout
+    return ended.stderr
+
+
+BAD_VARIABLES = {
+    "PORT": ("http", "takes a whole number"),
+    "HOST": ("0.0.0.0", "ALLOW_ANONYMOUS=true"),
+    "REDIS_URL": ("localhost:6379", "redis://"),
+    "LOKI_URL": ("loki:3100", "http://"),
+    "LOG_LEVEL": ("loud", "debug, info, warning, error"),
+    "SPOOL_MAX_BYTES": ("1G", "a whole number"),
+    "ALLOW_ANONYMOUS": ("maybe", "true or false"),
+    "CACHE_KEY_SECRET": ("short", "16 to 64"),
+}
+
+
+@pytest.mark.parametrize(("name", "value", "takes"), [(n, *v) for n, v in BAD_VARIABLES.items()], ids=BAD_VARIABLES)
+def test_bad_variable_stops_the_start(name: str, value: str, takes: str, tmp_path: Path) -> None:
+    """One line that names the variable and what it takes, and not the value."""
+    (line,) = _start_fails(tmp_path, **{name: value}).strip().splitlines()
+    assert line.startswith(f"{name}: ")
+    assert takes in line
+    assert value not in line or value == "0.0.0.0"
+
+
+def test_make_run_names_a_bad_worker_number() -> None:
+    """gunicorn itself would fail on WEB_CONCURRENCY with a stack trace; what `make run` asks first does not."""
+    ended = subprocess.run(
+        [sys.executable, "-m", "app.settings"],
+        cwd=ROOT,
+        env={"WEB_CONCURRENCY": "many"},
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+    assert (ended.returncode, ended.stderr) == (1, "WEB_CONCURRENCY: takes a whole number, 1 to 64\n")
+
+
+def test_more_workers_without_redis_are_refused(tmp_path: Path) -> None:
+    """`gunicorn --workers 2` without REDIS_URL would make two caches by accident."""
+    assert "set REDIS_URL, or WEB_CONCURRENCY=2" in _start_fails(tmp_path, "--workers", "2")
+
+
+@pytest.mark.parametrize(
+    ("name", "row", "fault"),
+    [
+        ("detectors.toml", '[[detector]]\nname = "mine"\nwhy = "w"\npatterns = ["("]\n', "line 1: patterns"),
+        ("kpis.toml", '[[kpi]]\nname = "mine"\ntype = "sum"\nhelp = "h"\nunit = "u"\n', "kpi 1 (mine): type"),
+        ("cache.toml", "[default]\nttl = 0\n", "[default] ttl"),
+    ],
+)
+def test_bad_row_stops_the_start(name: str, row: str, fault: str, tmp_path: Path) -> None:
+    """A bad row of a file under config/ is named with its place and fault."""
+    config = tmp_path / "config"
+    shutil.copytree(ROOT / "config", config)
+    (config / name).write_text(row)
+    assert f"{name}: {fault}" in _start_fails(tmp_path, CONFIG_DIR=str(config))
+
+
+def test_port_in_use(start_service: StartService, tmp_path: Path) -> None:
+    """A second start on the same port ends, and takes nothing from the first: its metrics stand."""
+    service = start_service()
+    play(service.port, [("POST", "/log", {"event": "a", "payload": {}})] * 10)
+    said = _start_fails(tmp_path, PORT=str(service.port), DATA_DIR=str(service.data_dir))
+    assert "Connection in use" in said
+    assert service.json("GET", "/kpis")[1]["counts"]["events"]["accepted"] == 10
+
+
+def test_banner(start_service: StartService) -> None:
+    """One block on stdout: address, store, sink, and what is off; stderr holds one JSON object a line."""
+    service = start_service()
+    said = service.stdout()
+    for words in ("Telemetry Cache", f"http://127.0.0.1:{service.port}", "embedded", "logs/*.ndjson", "API keys"):
+        assert said.count(words) == 1
+    for line in service.stderr().splitlines():
+        assert {"time", "level", "message"} <= set(json.loads(line))
+
+
+@pytest.mark.parametrize("sig", [signal.SIGTERM, signal.SIGINT], ids=["SIGTERM", "SIGINT"])
+def test_stop_is_quick_and_quiet(sig: signal.Signals, start_service: StartService) -> None:
+    """With an idle kept connection open and events waiting, a stop ends well, loses none and prints no stack trace."""
+    service = start_service(BATCH_MAX_AGE_S="60", KEEP_ALIVE_S="300", GRACEFUL_TIMEOUT_S="20")
+    with Client(service.port) as client:
+        ids = [client.json("POST", "/log", {"event": "a", "payload": {"n": n}})[1]["event_id"] for n in range(20)]
+        assert service.stop(sig, timeout_s=10) == 0
+    lines = (service.data_dir / "logs" / "0.ndjson").read_text().splitlines()
+    assert [json.loads(line)["event_id"] for line in lines] == ids
+    assert "Traceback" not in service.stderr()
+    assert '"where"' not in service.stderr()
+
+
+def test_killed_and_started_again(start_service: StartService) -> None:
+    """After SIGKILL of everything the same folder serves again, and the log file holds whole lines only."""
+    service = start_service(BATCH_MAX_AGE_S="0")
+    play(service.port, [("POST", "/log", {"event": "a", "payload": {"n": n}}) for n in range(100)])
+    service.kill()
+    path = service.data_dir / "logs" / "0.ndjson"
+    with path.open("ab") as file:
+        file.write(b'{"half a line')
+    service.restart()
+    status, answer = service.json("POST", "/log", {"event": "after", "payload": {}})
+    assert status == 200
+    wait_until(lambda: answer["event_id"] in path.read_text(), "the event is in the file")
+    assert all(json.loads(line)["event"] in ("a", "after") for line in path.read_text().splitlines())
+
+
+def test_cache_keys_outlive_a_restart(start_service: StartService) -> None:
+    """The key secret is made once, for its owner alone, so that an entry in Redis is found after a restart."""
+    service = start_service()
+    path = service.data_dir / "cache-key.secret"
+    secret = path.read_bytes()
+    assert path.stat().st_mode & 0o777 == 0o600
+    service.restart()
+    assert path.read_bytes() == secret
+
+
+def test_reload(start_service: StartService) -> None:
+    """SIGHUP puts new workers in the place of the old ones; counters go on, and requests are answered throughout."""
+    service = start_service(WEB_CONCURRENCY="1", BATCH_MAX_AGE_S="0")
+    play(service.port, [("POST", "/log", {"event": "a", "payload": {}})] * 50)
+    before = service.worker_pids()
+    os.kill(service.pid, signal.SIGHUP)
+    wait_until(lambda: len(service.worker_pids()) == 1 and service.worker_pids() != before, "the worker is another")
+    seen = play(service.port, [("POST", "/log", {"event": "a", "payload": {}})] * 50, clients=1)
+    assert seen.answers == {("/log", 200): 50}
+    assert service.json("GET", "/kpis")[1]["counts"]["events"]["accepted"] == 100
+
+
+def test_slow_body_does_not_hold_the_worker(start_service: StartService) -> None:
+    """Many senders that stall in their body: others are served meanwhile, and the slow ones get 408."""
+    service = start_service(BODY_TIMEOUT_S="0.5")
+    head = b"POST /log HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n{"
+    slow = [socket.create_connection(("127.0.0.1", service.port), timeout=10) for _ in range(100)]
+    try:
+        for connection in slow:
+            connection.sendall(head)
+        assert service.json("GET", "/healthz") == (200, {"status": "ok"})
+        for connection in slow:
+            assert connection.recv(4096).startswith(b"HTTP/1.1 408 ")
+    finally:
+        for connection in slow:
+            connection.close()
