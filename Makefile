@@ -12,7 +12,7 @@ help:  ## Print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 run: $(VENV)/run.stamp  ## Set up and serve on 127.0.0.1:8114 (settings: docs/settings.md)
-	@exec $(BIN)/gunicorn --config gunicorn.conf.py wsgi:app
+	@$(BIN)/python -m app.settings && exec $(BIN)/gunicorn --config gunicorn.conf.py wsgi:app
 
 test: $(VENV)/dev.stamp  ## Set up and run every test
 	@$(BIN)/python -m pytest $(ARGS)
@@ -47,7 +47,7 @@ clean:  ## Remove what `make` made here (not var/, which holds your data)
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; this is " + sys.version.split()[0] + ". Name another: make PYTHON=python3.12")'
-	@$(PYTHON) -m venv $(VENV)
+	@$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); echo "Python's venv module is needed (Debian: apt-get install python3-venv)" >&2; exit 1; }
 
 $(VENV)/run.stamp: requirements.txt | $(BIN)/python
 	@echo "installing the pinned requirements into $(VENV) ..." >&2

@@ -3,6 +3,7 @@
 import os
 import shutil
 import sys
+import tempfile
 import time
 from typing import Any
 
@@ -46,6 +47,11 @@ def on_starting(server: Any) -> None:
         load(settings.config_dir)
     except ConfigError as exc:
         sys.exit(str(exc))
+    try:
+        settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=settings.data_dir).close()
+    except OSError as exc:
+        sys.exit(f"DATA_DIR: takes a folder that can be written to ({type(exc).__name__})")
 
 
 def when_ready(server: Any) -> None:

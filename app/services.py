@@ -1,5 +1,6 @@
 """The composition root: the one place that knows every adapter. Constructors start nothing."""
 
+import logging
 import random
 import time
 import uuid
@@ -18,7 +19,7 @@ from app.core.batching import BatchLimits
 from app.core.loki import Streams
 from app.core.recent import RecentIds
 from app.core.redaction import redact
-from app.errors import CacheAwayError, ConfigError
+from app.errors import CacheAwayError, ConfigError, SinkError
 from app.handlers.cache import CacheHandler
 from app.handlers.logs import Clock, LogHandler, LogLimits
 from app.handlers.reading import Reader
@@ -26,6 +27,8 @@ from app.ports import DeadLetters, Health, Lane, LogSink, Readiness
 from app.runtime import Runtime, Step, TimeLimit
 from app.settings import Settings
 from app.shipper import Shipper, SinkState
+
+_log = logging.getLogger("telemetry_cache.services")
 
 SNAPSHOT_EVERY_S: Final = 5.0
 """How finely windowed figures look back (kpis.md, "Several workers")."""
@@ -140,10 +143,7 @@ class Services:
         self.spool.close()
         self._runtime.close(max(0.0, deadline_s - _CLOSE_RESERVE_S))
         for lane in self.spool.lanes():
-            for entry in lane.peek(self._settings.spool_max_bytes, lane.queued_events):
-                self.dead_letters.add(entry, "stopped", "the service stopped before the sink had taken it")
-                self.telemetry.delivery("dead_letter", "stopped", 1)
-                lane.ack(1)
+            self._keep_undelivered(lane)
         self.telemetry.spool(self.spool.lanes(), time.monotonic())
         for closable in (*self._sinks, self.dead_letters, self._cache):
             closable.close()
@@ -159,6 +159,18 @@ class Services:
         if checks[0].state == "failing":
             return Readiness("unavailable", checks)
         return Readiness("degraded" if any(check.state != "ok" for check in checks) else "ok", checks)
+
+    def _keep_undelivered(self, lane: Lane) -> None:
+        left = lane.peek(self._settings.spool_max_bytes, lane.queued_events)
+        if not left:
+            return
+        try:
+            self.dead_letters.add_all(left, "stopped", "the service stopped before the sink had taken it")
+        except SinkError:
+            _log.error("%d events were neither delivered nor kept: the disk takes nothing", len(left))
+            return
+        self.telemetry.delivery("dead_letter", "stopped", len(left))
+        lane.ack(len(left))
 
     def _spool_health(self, now_s: float) -> Health:
         if self._draining_since_s is not None:

@@ -1,6 +1,6 @@
 """Dead letters as NDJSON under `DATA_DIR/dead-letters/`, one file a worker slot."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -27,21 +27,16 @@ class DeadLetterFiles:
 
     def add(self, entry: Redacted, reason: str, detail: str) -> None:
         """Keep an event, durably; raise SinkError."""
-        letter = orjson.dumps(
-            {
-                "reason": reason,
-                "detail": self._clean(detail[:MAX_DETAIL]),
-                "event_id": entry.event_id,
-                "tenant": entry.tenant,
-                "labels": dict(entry.labels),
-                "timestamp_ns": str(entry.timestamp_ns),
-                "line": entry.line.decode(),
-            }
-        )
+        self.add_all([entry], reason, detail)
+
+    def add_all(self, entries: Sequence[Redacted], reason: str, detail: str) -> None:
+        """Keep events that share a reason, with one sync; raise SinkError, then none of them is kept."""
+        clean = self._clean(detail[:MAX_DETAIL])
+        letters = b"".join(_letter(entry, reason, clean) for entry in entries)
         try:
-            self._offload(lambda: self._append(letter + b"\n"))
+            self._offload(lambda: self._append(letters))
         except OSError as exc:
-            raise SinkError("a dead letter could not be written") from exc
+            raise SinkError("dead letters could not be written") from exc
 
     def close(self) -> None:
         """Close the file."""
@@ -49,7 +44,22 @@ class DeadLetterFiles:
             self._file.close()
             self._file = None
 
-    def _append(self, line: bytes) -> None:
+    def _append(self, lines: bytes) -> None:
         if self._file is None:
             self._file = AppendFile(self._path)
-        self._file.append(line)
+        self._file.append(lines)
+
+
+def _letter(entry: Redacted, reason: str, detail: str) -> bytes:
+    return orjson.dumps(
+        {
+            "reason": reason,
+            "detail": detail,
+            "event_id": entry.event_id,
+            "tenant": entry.tenant,
+            "labels": dict(entry.labels),
+            "timestamp_ns": str(entry.timestamp_ns),
+            "line": entry.line.decode(),
+        },
+        option=orjson.OPT_APPEND_NEWLINE,
+    )

@@ -58,8 +58,13 @@ def register(app: Flask) -> None:
         get_swaggerui_blueprint(
             "/docs",
             "/openapi.json",
-            # The redirect address is fixed: by default it is made from the request's own Host.
-            config={"app_name": "Telemetry Cache", "oauth2RedirectUrl": "/docs/oauth2-redirect.html"},
+            # The redirect address is fixed (by default it is made from the request's own Host), and nothing is
+            # asked of a validator elsewhere.
+            config={
+                "app_name": "Telemetry Cache",
+                "oauth2RedirectUrl": "/docs/oauth2-redirect.html",
+                "validatorUrl": None,
+            },
         )
     )
 

@@ -95,6 +95,12 @@ def test_bad_row_stops_the_start(name: str, row: str, fault: str, tmp_path: Path
     assert f"{name}: {fault}" in _start_fails(tmp_path, CONFIG_DIR=str(config))
 
 
+def test_data_dir_that_is_none(tmp_path: Path) -> None:
+    """A DATA_DIR that cannot be written to is named at the start, not at the first event."""
+    (tmp_path / "file").write_text("")
+    assert _start_fails(tmp_path, DATA_DIR=str(tmp_path / "file")).splitlines()[-1].startswith("DATA_DIR: ")
+
+
 def test_port_in_use(start_service: StartService, tmp_path: Path) -> None:
     """A second start on the same port ends, and takes nothing from the first: its metrics stand."""
     service = start_service()
