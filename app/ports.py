@@ -85,11 +85,15 @@ class Lane(Protocol):
         ...
 
     def peek(self, max_bytes: int, max_events: int) -> Sequence[Redacted]:
-        """Return the oldest events within both bounds, at least one where any waits; they stay."""
+        """Return the oldest events of one stream within both bounds, at least one where any waits; they stay.
+
+        One stream only: of a push with several, Loki's ingester answers for the last, and what it refuses
+        of the others is lost behind a 204 (grafana/loki, pkg/ingester/instance.go).
+        """
         ...
 
     def ack(self, count: int) -> None:
-        """Forget the oldest `count` events: they are delivered, or dead letters."""
+        """Forget the oldest `count` events of the last peek's stream: they are delivered, or dead letters."""
         ...
 
 

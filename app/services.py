@@ -161,16 +161,14 @@ class Services:
         return Readiness("degraded" if any(check.state != "ok" for check in checks) else "ok", checks)
 
     def _keep_undelivered(self, lane: Lane) -> None:
-        left = lane.peek(self._settings.spool_max_bytes, lane.queued_events)
-        if not left:
-            return
-        try:
-            self.dead_letters.add_all(left, "stopped", "the service stopped before the sink had taken it")
-        except SinkError:
-            _log.error("%d events were neither delivered nor kept: the disk takes nothing", len(left))
-            return
-        self.telemetry.delivery("dead_letter", "stopped", len(left))
-        lane.ack(len(left))
+        while left := lane.peek(self._settings.spool_max_bytes, lane.queued_events):
+            try:
+                self.dead_letters.add_all(left, "stopped", "the service stopped before the sink had taken it")
+            except SinkError:
+                _log.error("%d events are neither delivered nor kept: the disk takes nothing", lane.queued_events)
+                return
+            self.telemetry.delivery("dead_letter", "stopped", len(left))
+            lane.ack(len(left))
 
     def _spool_health(self, now_s: float) -> Health:
         if self._draining_since_s is not None:

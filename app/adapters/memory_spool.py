@@ -9,33 +9,34 @@ from app.errors import DrainingError, SpoolFullError
 
 
 class MemoryLane:
-    """The events of the streams that fall to this lane, oldest first, with when each was appended."""
+    """The events of the streams that fall to this lane; the stream whose head is oldest is served first."""
 
     def __init__(self) -> None:
         """Empty."""
-        self._waiting: deque[tuple[float, Redacted]] = deque()
+        self._streams: dict[Labels, deque[tuple[float, Redacted]]] = {}
+        self._peeked: Labels | None = None
         self.queued_bytes = 0
-
-    @property
-    def queued_events(self) -> int:
-        """Events that wait."""
-        return len(self._waiting)
+        self.queued_events = 0
 
     @property
     def oldest_s(self) -> float:
         """When the oldest was appended (monotonic seconds), or 0."""
-        return self._waiting[0][0] if self._waiting else 0.0
+        return min((waiting[0][0] for waiting in self._streams.values()), default=0.0)
 
     def append(self, entry: Redacted, now_s: float) -> None:
-        """Put an event behind the others."""
-        self._waiting.append((now_s, entry))
+        """Put an event behind the others of its stream."""
+        self._streams.setdefault(entry.labels, deque()).append((now_s, entry))
         self.queued_bytes += entry.size_bytes
+        self.queued_events += 1
 
     def peek(self, max_bytes: int, max_events: int) -> Sequence[Redacted]:
-        """Return the oldest events within both bounds, at least one where any waits."""
+        """Return the oldest events of one stream within both bounds, at least one where any waits."""
+        if not self._streams:
+            return ()
+        self._peeked = min(self._streams, key=lambda labels: self._streams[labels][0][0])
         batch: list[Redacted] = []
         size = 0
-        for _, entry in self._waiting:
+        for _, entry in self._streams[self._peeked]:
             size += entry.size_bytes
             if batch and (size > max_bytes or len(batch) >= max_events):
                 break
@@ -43,10 +44,17 @@ class MemoryLane:
         return batch
 
     def ack(self, count: int) -> None:
-        """Forget the oldest `count`."""
+        """Forget the oldest `count` of the stream that was peeked at last."""
+        if self._peeked is None:
+            return
+        waiting = self._streams[self._peeked]
         for _ in range(count):
-            _, entry = self._waiting.popleft()
+            _, entry = waiting.popleft()
             self.queued_bytes -= entry.size_bytes
+            self.queued_events -= 1
+        if not waiting:
+            del self._streams[self._peeked]
+            self._peeked = None
 
 
 class MemorySpool:
@@ -63,7 +71,7 @@ class MemorySpool:
         if self._closed:
             raise DrainingError
         size = sum(entry.size_bytes for entry in entries)
-        if size + sum(lane.queued_bytes for lane in self._lanes) > self._max_bytes:
+        if size + self._queued_bytes() > self._max_bytes:
             raise SpoolFullError
         for entry in entries:
             self._lane_of(entry.labels).append(entry, now_s)
@@ -79,7 +87,10 @@ class MemorySpool:
     @property
     def is_full(self) -> bool:
         """Whether not even a small event fits."""
-        return sum(lane.queued_bytes for lane in self._lanes) + _SMALL_EVENT_BYTES > self._max_bytes
+        return self._queued_bytes() + _SMALL_EVENT_BYTES > self._max_bytes
+
+    def _queued_bytes(self) -> int:
+        return sum(lane.queued_bytes for lane in self._lanes)
 
     def _lane_of(self, labels: Labels) -> MemoryLane:
         # crc32, not hash(): the same stream takes the same lane in every process and after a restart.

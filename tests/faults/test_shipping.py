@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import http.client
 import json
 import signal
 import time
@@ -114,6 +115,62 @@ def test_outage_loses_nothing(
     loki.wait_for(50, timeout_s=30)
     assert sorted(line["event_id"] for line in loki.lines()) == sorted(ids)
     assert _dead_letters(service) == []
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "a new kind of trouble",
+        "stream '{event=\"a\"}' includes structured metadata, but this feature is disallowed",
+        "loghttp.PushRequest.Streams: found '...max entry size '1' bytes exceeded for stream '{}'...'",
+    ],
+)
+def test_unknown_400_buries_nothing(words: str, start_service: StartService, loki: LokiStandIn) -> None:
+    """A 400 for a reason not in the table is the operator's: even a single event is kept and tried again."""
+    service = start_service(LOKI_URL=loki.url, **FAST)
+    loki.inject(Fault(status=400, text=words), times=2)
+    ids = _log(service, 1)
+    loki.wait_for(1, timeout_s=30)
+    assert [line["event_id"] for line in loki.lines()] == ids
+    assert _dead_letters(service) == []
+
+
+def test_one_stream_a_push(start_service: StartService, loki: LokiStandIn) -> None:
+    """Of a push with several streams Loki may drop entries of all but the last behind a 204."""
+    service = start_service(LOKI_URL=loki.url, SHIPPER_POOL_SIZE="1", BATCH_MAX_AGE_S="0.3")
+    events = [{"event": f"kind_{n % 7}", "payload": {"n": n}} for n in range(70)]
+    assert service.json("POST", "/log/batch", events)[1]["accepted"] == 70
+    loki.wait_for(70)
+    assert [len(push.streams) for push in loki.pushes] == [1] * 7
+
+
+def test_late_entries_of_one_stream_are_found(start_service: StartService, loki: LokiStandIn) -> None:
+    """Entries too far behind their stream's newest are buried with that reason; other streams arrive whole."""
+    service = start_service(LOKI_URL=loki.url, SHIPPER_POOL_SIZE="1", BATCH_MAX_AGE_S="0.3")
+    _log(service, 1)
+    (first,) = loki.wait_for(1)
+    _push_ahead(loki, first.labels, first.ns + 2 * 3600 * 10**9)
+    late = _log(service, 3)
+    status, answer = service.json("POST", "/log", {"event": "other", "payload": {}})
+    assert status == 200
+    loki.wait_until(lambda: answer["event_id"] in {line.get("event_id") for line in loki.lines()})
+    wait_until(lambda: len(_dead_letters(service)) == 3, "the late ones are buried")
+    assert [letter["event_id"] for letter in _dead_letters(service)] == late
+    assert {letter["reason"] for letter in _dead_letters(service)} == {"too_far_behind"}
+
+
+def _push_ahead(loki: LokiStandIn, labels: dict[str, str], ns: int) -> None:
+    """Make a stream's newest entry lie ahead, as another writer with a fast clock would."""
+    clock = loki.clock
+    loki.clock = lambda: ns
+    body = json.dumps({"streams": [{"stream": labels, "values": [[str(ns), "{}"]]}]})
+    connection = http.client.HTTPConnection("127.0.0.1", loki.port, timeout=5)
+    try:
+        connection.request("POST", "/loki/api/v1/push", body, {"Content-Type": "application/json"})
+        assert connection.getresponse().status == 204
+    finally:
+        connection.close()
+        loki.clock = clock
 
 
 def test_loki_away_then_back(start_service: StartService, loki: LokiStandIn) -> None:
