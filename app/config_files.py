@@ -4,9 +4,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from app.core.cache_policy import CachePolicy, PolicyError, load_policy
-from app.core.detectors import RuleError, Rules, load_rules
+from app.core.detectors import RuleError, load_rules
 from app.core.kpi import Kpi, KpiError, load_kpis
 from app.core.metrics import COUNTERS
+from app.core.rules import Rules
 from app.errors import ConfigError
 
 

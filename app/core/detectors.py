@@ -6,14 +6,13 @@ A bad row is refused with its line and its fault: a detector that silently finds
 import re
 import tomllib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any, Final, Generic, TypeVar
+from typing import Any, Final
 
 import re2
 
+from app.core.redaction import redact
+from app.core.rules import Detector, FieldRule, NameTable, Rules, words_of
 from app.core.validators import Validator, validators
-
-T = TypeVar("T")
 
 ACTIONS: Final = ("redact", "drop", "keep")
 
@@ -25,7 +24,6 @@ it runs out, it would answer "nothing found", so the budget is far above what th
 _ANCHOR = re.compile(r"(?<!\\)(?:\\\\)*(?:\\[AzZ]|[$]|(?<!\[)\^)")
 _CLASS = re.compile(r"\[(?:\\.|[^\]\\])+\]")
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,31}")
-_WORDS = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[0-9]+|[^\W\d_a-zA-Z]+")
 
 _DETECTOR_KEYS = frozenset(
     ["name", "why", "patterns", "validate", "context", "not_after", "numbers", "action", "finds", "leaves"]
@@ -43,73 +41,6 @@ class RuleError(Exception):
         super().__init__(f"line {line}: {fault}")
         self.line = line
         self.fault = fault
-
-
-@dataclass(frozen=True, slots=True)
-class Detector:
-    """One row: what it is called and how it decides."""
-
-    name: str
-    pattern: Any
-    action: str
-    order: int
-    """Place in the table; of two findings alike, the earlier row names it."""
-    validate: Validator | None
-    context: Any
-    """A compiled pattern of the words that must stand before, or None."""
-    not_after: Any
-    numbers: bool
-
-    @property
-    def replacement(self) -> str:
-        """What a finding reads as afterwards: `[REDACTED_EMAIL]`, or nothing for `drop`."""
-        return "" if self.action == "drop" else f"[REDACTED_{self.name.upper()}]"
-
-
-@dataclass(frozen=True, slots=True)
-class FieldRule:
-    """A field name whose value is replaced whole."""
-
-    name: str
-    action: str
-
-    @property
-    def replacement(self) -> str:
-        """What stands in the value's place."""
-        return f"[REDACTED_{self.name.upper()}]"
-
-
-@dataclass(frozen=True, slots=True)
-class NameTable(Generic[T]):
-    """Field names, and last words of field names, with what they stand for."""
-
-    names: Mapping[str, T]
-    suffixes: Mapping[str, T]
-
-    def find(self, name: str) -> T | None:
-        """Return the entry for a field name, however it is written, or None."""
-        words = _words(name)
-        whole = "".join(words)
-        for key in (whole, whole.removesuffix("s")):
-            if key in self.names:
-                return self.names[key]
-        for start in range(len(words)):
-            tail = "".join(words[start:])
-            for key in (tail, tail.removesuffix("s")):
-                if key in self.suffixes:
-                    return self.suffixes[key]
-        return None
-
-
-@dataclass(frozen=True, slots=True)
-class Rules:
-    """The whole table, compiled."""
-
-    detectors: tuple[Detector, ...]
-    any_of: Any = field(repr=False)
-    """re2.Set over all patterns: one pass says which of them occur at all."""
-    fields: NameTable[FieldRule]
-    exempt: NameTable[frozenset[str]]
 
 
 def load_rules(text: str) -> Rules:
@@ -255,8 +186,6 @@ def _exemptions(table: Mapping[str, Any], text: str, known: set[str]) -> NameTab
 
 def _try_examples(table: Mapping[str, Any], lines: Sequence[int], rules: Rules) -> None:
     """Each row's own examples: a row that misses what it was written for stops the start."""
-    from app.core.redaction import redact  # noqa: PLC0415 - redaction needs this module's types
-
     for row, line in zip(_rows(table, "detector"), lines, strict=True):
         if _action(row, line) == "keep":
             continue
@@ -298,11 +227,7 @@ def _names(row: Mapping[str, Any], key: str, line: int) -> list[str]:
     names = row.get(key, [])
     if not _is_texts(names):
         raise RuleError(line, f"{key}: a list of field names")
-    return ["".join(_words(name)) for name in names]
-
-
-def _words(name: str) -> list[str]:
-    return [word.lower() for word in _WORDS.findall(name)]
+    return ["".join(words_of(name)) for name in names]
 
 
 def _is_texts(value: Any) -> bool:

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Final
 
-from app.core.detectors import Detector, FieldRule, Rules
 from app.core.events import Finding, RedactedPayload
+from app.core.rules import Detector, FieldRule, Rules
 from app.core.validators import Candidate
 
 CONTEXT_BYTES: Final = 48

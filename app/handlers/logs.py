@@ -11,13 +11,13 @@ from typing import Any, Final
 import orjson
 
 from app.core import strict_json
-from app.core.detectors import Rules
 from app.core.events import LogEvent, Redacted, RedactedPayload, seal
 from app.core.kpi import Kpi, observations
 from app.core.loki import Streams
 from app.core.problems import INVALID, problem
 from app.core.recent import RecentIds
 from app.core.redaction import redact
+from app.core.rules import Rules
 from app.core.strict_json import JsonFault
 from app.errors import CallerError, InvalidError, NotJsonError, TooLargeError, TryLaterError
 from app.handlers.reading import Reader

@@ -5,8 +5,8 @@ from typing import Any, Final
 from marshmallow import Schema, ValidationError
 
 from app.core import strict_json
-from app.core.detectors import Rules
 from app.core.redaction import redact
+from app.core.rules import Rules
 from app.core.strict_json import Fault, JsonFault
 from app.errors import InvalidError, NotJsonError
 
