@@ -1,7 +1,7 @@
 """Times as callers write them (RFC 3339, or epoch seconds or milliseconds) and as we write them (RFC 3339, Z)."""
 
 import re
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from functools import lru_cache
 from typing import Any, Final
 
@@ -44,7 +44,7 @@ def _to_the_second(seconds: int) -> str:
 
 def _is_date(text: str) -> bool:
     try:
-        datetime.strptime(text, "%Y-%m-%d")  # noqa: DTZ007 - only the calendar is asked
+        date.fromisoformat(text)
     except ValueError:
         return False
     return True
