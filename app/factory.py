@@ -13,6 +13,10 @@ def create_app(settings: Settings, services: Services | None = None) -> Flask:
     services = services if services is not None else Services(settings)
     app = Flask("app", static_folder=None)
     app.extensions["services"] = services
+    # Two slashes are another path, not a redirect that repeats a caller's words.
+    app.url_map.merge_slashes = False
+    # First, so that what is refused before its route is counted too.
+    metrics.measure(app, services.telemetry.registry, several_processes=settings.metrics_dir is not None)
     bodies = BodyReader(services.time_limit, settings.body_timeout_s)
     app.before_request(lambda: refuse_transfer_encoding(request.environ))
     app.register_blueprint(
@@ -26,5 +30,4 @@ def create_app(settings: Settings, services: Services | None = None) -> Flask:
     app.register_blueprint(answers.make_blueprint())
     openapi.register(app)
     answers.register_errors(app)
-    metrics.measure(app, services.telemetry.registry, several_processes=settings.metrics_dir is not None)
     return app

@@ -169,7 +169,11 @@ class PrometheusTelemetry:
         """Return (body, content type), in the format that the scraper prefers."""
         registry = CollectorRegistry()
         registry.register(_Merged(self))
-        encode, content_type = choose_encoder(accept or "")
+        try:
+            encode, content_type = choose_encoder(accept or "")
+        except (TypeError, ValueError):
+            # A version that is no number: the library compares without asking.
+            encode, content_type = choose_encoder("")
         return encode(registry), content_type
 
     def snapshot(self, now_s: float) -> None:

@@ -87,7 +87,7 @@ def _canonical(value: Any, *, loose: bool) -> Any:
         return _PUNCTUATION.sub("_", unicodedata.normalize("NFC", text.casefold())) if loose else text
     if isinstance(value, float):
         number = round(value, 2) if loose else value
-        return int(number) if number.is_integer() and abs(number) < _EXACT_INTEGERS else number
+        return int(number) if number.is_integer() and -_EXACT_INTEGERS <= number < _EXACT_INTEGERS else number
     if isinstance(value, dict):
         return _canonical_members(value, loose=loose)
     if isinstance(value, list):

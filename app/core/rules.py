@@ -3,11 +3,20 @@
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Generic, TypeVar
+from typing import Any, Final, Generic, TypeVar
 
+from app.core.folding import fold
 from app.core.validators import Validator
 
 T = TypeVar("T")
+
+MARK: Final = "[REDACTED_"
+"""How what was redacted begins."""
+
+_REDACTED = re.compile(r"\[REDACTED_[A-Z0-9_]+\]")
+
+_SUFFIX_WORDS: Final = 6
+"""The most words that a suffix of the table may have, so that a long name costs no more than a short one."""
 
 _WORDS = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[0-9]+|[^\W\d_a-zA-Z]+")
 
@@ -30,7 +39,7 @@ class Detector:
     @property
     def replacement(self) -> str:
         """What a finding reads as afterwards: `[REDACTED_EMAIL]`, or nothing for `drop`."""
-        return "" if self.action == "drop" else f"[REDACTED_{self.name.upper()}]"
+        return "" if self.action == "drop" else f"{MARK}{self.name.upper()}]"
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +52,7 @@ class FieldRule:
     @property
     def replacement(self) -> str:
         """What stands in the value's place."""
-        return f"[REDACTED_{self.name.upper()}]"
+        return f"{MARK}{self.name.upper()}]"
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +69,7 @@ class NameTable(Generic[T]):
         for key in (whole, whole.removesuffix("s")):
             if key in self.names:
                 return self.names[key]
-        for start in range(len(words)):
+        for start in range(max(0, len(words) - _SUFFIX_WORDS), len(words)):
             tail = "".join(words[start:])
             for key in (tail, tail.removesuffix("s")):
                 if key in self.suffixes:
@@ -81,4 +90,5 @@ class Rules:
 
 def words_of(name: str) -> list[str]:
     """Return the words of a field's name, small: `userId`, `user-id` and `USER_ID` are `user`, `id`."""
-    return [word.lower() for word in _WORDS.findall(name)]
+    # What was redacted in a name was a value: "[REDACTED_EMAIL]" is no field for e-mail addresses.
+    return [word.lower() for word in _WORDS.findall(_REDACTED.sub(" redacted ", fold(name)))]

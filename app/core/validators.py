@@ -29,7 +29,16 @@ class Candidate:
         return _NOT_DIGIT.sub("", self.text)
 
 
-Validator = Callable[[Candidate], bool]
+@dataclass(frozen=True, slots=True)
+class Validator:
+    """A check, and how it is used."""
+
+    check: Callable[[Candidate], bool]
+    shrinks: bool = False
+    """A candidate that fails is tried again without its last groups: what stands behind a value is no part of it."""
+    ask: Callable[[Candidate], bool] | None = None
+    """What `check` lets through is asked here too: a numbering plan (30 us), a bounded number of times a kilobyte."""
+
 
 _NOT_DIGIT = re.compile("[^0-9]")
 
@@ -62,14 +71,14 @@ MIN_ENTROPY_BITS: Final = 3.0
 _TELLING_GROUP: Final = 3
 """Hex digits that some group of an address has, and no hour, octet or step of a slice."""
 
-_DATE = re.compile(r"\d{1,2}[./-]\d{1,2}[./-]\d{2,4}|\d{4}[./-]\d{1,2}[./-]\d{1,2}.*")
+_DATE = re.compile(r"(?:\d{1,2}[./-]\d{1,2}[./-](?:\d{4}|\d{2})|\d{4}[./-]\d{1,2}[./-]\d{1,2})(?![\d./-])")
 _NANP_GROUPS = re.compile(r"\d{3} \d{3}[ -]\d{4}")
 
 
 def card(found: Candidate) -> bool:
     """Luhn's check digit and an issuer's prefix and length; Luhn alone passes one number in ten."""
     digits = found.digits
-    return _issued(digits) and _luhn(digits) and not _inside_longer_number(found)
+    return _issued(digits) and _luhn(digits) and not _touches_digit(found)
 
 
 def ssn(found: Candidate) -> bool:
@@ -94,7 +103,7 @@ def has_digit(found: Candidate) -> bool:
 
 def ipv4(found: Candidate) -> bool:
     """Four octets that are an address, and not the middle of a longer dotted number."""
-    return _is_ip(found.text, ipaddress.IPv4Address) and not _inside_longer_number(found)
+    return _is_ip(found.text, ipaddress.IPv4Address) and not _inside_longer_number(found, joints=".")
 
 
 def ipv6(found: Candidate) -> bool:
@@ -115,11 +124,15 @@ def phone_shape(found: Candidate) -> bool:
 
 def phone_digits(found: Candidate) -> bool:
     """7 to 15 digits (E.164's bounds) that are not written as a date."""
-    few, many = 7, 15
-    return few <= len(found.digits) <= many and _DATE.fullmatch(found.text.strip()) is None
+    return _is_e164_long(found.digits) and _DATE.match(found.text) is None and not _touches_digit(found)
 
 
 def phone_international(found: Candidate) -> bool:
+    """What may be an E.164 number: its digits, and none behind them; the + parts it from what stands before."""
+    return _is_e164_long(found.digits) and not found.after[:1].isdigit()
+
+
+def is_possible_anywhere(found: Candidate) -> bool:
     """A number behind a + whose country code exists and whose length that country uses."""
     try:
         number = phonenumbers.parse(found.text, None)
@@ -128,33 +141,44 @@ def phone_international(found: Candidate) -> bool:
     return phonenumbers.is_possible_number(number)
 
 
-def phone_national(regions: Sequence[str]) -> Validator:
-    """Return a validator that asks the numbering plans of `regions` (ISO 3166-1 alpha-2)."""
+def phone_national(found: Candidate) -> bool:
+    """What may be a national number: 9 to 12 digits, no date, and no row of decimal numbers."""
+    few, many = 9, 12
+    if not few <= len(found.digits) <= many or ("." in found.text and " " in found.text):
+        return False
+    return _DATE.match(found.text) is None and not _inside_longer_number(found)
 
-    def validate(found: Candidate) -> bool:
-        if _DATE.fullmatch(found.text) or _inside_longer_number(found):
-            return False
+
+def is_valid_in(regions: Sequence[str]) -> Callable[[Candidate], bool]:
+    """Return the question to the numbering plans of `regions` (ISO 3166-1 alpha-2)."""
+
+    def ask(found: Candidate) -> bool:
         # Ten digits grouped 3-3-4 are North American; other plans write a trunk 0 in front.
         asked = ["US"] if _NANP_GROUPS.fullmatch(found.text) else regions
         return any(_is_valid(found.text, region) for region in asked)
 
-    return validate
+    return ask
 
 
 def validators(phone_regions: Sequence[str]) -> Mapping[str, Validator]:
     """Return every validator by the name that `config/detectors.toml` uses."""
     return {
-        "card": card,
-        "has_digit": has_digit,
-        "high_entropy": high_entropy,
-        "ipv4": ipv4,
-        "ipv6": ipv6,
-        "phone_digits": phone_digits,
-        "phone_international": phone_international,
-        "phone_national": phone_national(phone_regions),
-        "phone_shape": phone_shape,
-        "ssn": ssn,
+        "card": Validator(card, shrinks=True),
+        "has_digit": Validator(has_digit),
+        "high_entropy": Validator(high_entropy),
+        "ipv4": Validator(ipv4),
+        "ipv6": Validator(ipv6, shrinks=True),
+        "phone_digits": Validator(phone_digits, shrinks=True),
+        "phone_international": Validator(phone_international, shrinks=True, ask=is_possible_anywhere),
+        "phone_national": Validator(phone_national, shrinks=True, ask=is_valid_in(phone_regions)),
+        "phone_shape": Validator(phone_shape),
+        "ssn": Validator(ssn),
     }
+
+
+def _is_e164_long(digits: str) -> bool:
+    few, many = 7, 15
+    return few <= len(digits) <= many
 
 
 def _issued(digits: str) -> bool:
@@ -189,12 +213,15 @@ def _is_valid(text: str, region: str) -> bool:
         return False
 
 
-def _inside_longer_number(found: Candidate) -> bool:
-    """A digit behind one separator on either side: `1.2.3.4` in `1.2.3.4.5`, an order id's middle."""
+def _touches_digit(found: Candidate) -> bool:
+    return found.before[-1:].isdigit() or found.after[:1].isdigit()
+
+
+def _inside_longer_number(found: Candidate, joints: str = "-.") -> bool:
+    """A digit at either side, or behind one joint: `1.2.3.4` in `1.2.3.4.5`, the middle of an order id."""
     before, after = found.before, found.after
-    return (before[-1:] in _JOINTS and before[:1].isdigit() and len(before) > 1) or (
-        after[:1] in _JOINTS and after[1:].isdigit()
+    return (
+        _touches_digit(found)
+        or (before[-1:] in joints and before[:1].isdigit() and len(before) > 1)
+        or (after[:1] in joints and after[1:].isdigit())
     )
-
-
-_JOINTS = frozenset("-.")

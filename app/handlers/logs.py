@@ -30,6 +30,9 @@ UNKNOWN_EVENT: Final = "unknown"
 
 _GZIP_CHUNK: Final = 64 * 1024
 
+_GZIP_MEMBERS: Final = 64
+"""Shippers write one; a body of a quarter of a million empty ones would hold the worker for seconds."""
+
 _SHOWN_EVENTS: Final = 1000
 """Event names whose redacted form is remembered: they repeat."""
 
@@ -150,6 +153,7 @@ class LogHandler:
         """Return a gzip body's content; TooLargeError as soon as it passes the limit, and not after."""
         limit = self._limits.batch_bytes
         inflater = zlib.decompressobj(wbits=zlib.MAX_WBITS | 16)
+        members = 1
         content = bytearray()
         while raw:
             try:
@@ -160,7 +164,10 @@ class LogHandler:
                 raise TooLargeError(f"a batch may have {limit:,} bytes after decompression")
             raw = inflater.unconsumed_tail
             if inflater.eof and inflater.unused_data:
-                # A gzip file may have several members (RFC 1952, section 2.2).
+                # A gzip file may have several members (RFC 1952, section 2.2); each costs a copy of the rest.
+                members += 1
+                if members > _GZIP_MEMBERS:
+                    raise TooLargeError(f"a gzip body may have {_GZIP_MEMBERS} members")
                 raw = inflater.unused_data
                 inflater = zlib.decompressobj(wbits=zlib.MAX_WBITS | 16)
         if not inflater.eof:
@@ -245,16 +252,23 @@ class LogHandler:
             raise self._reader.not_json(exc.fault) from None
         events = document
         if isinstance(document, dict):
-            unknown = [name for name in document if name != "events"]
+            unknown = {name: value for name, value in document.items() if name != "events"}
+            events = document.get("events")
+            self._check_around(unknown)
             if unknown:
                 raise self._reader.invalid({name: ["Unknown field."] for name in unknown})
-            events = document.get("events")
-        if isinstance(document, strict_json.Fault):
-            raise self._reader.not_json(document)
         if not isinstance(events, list):
+            self._check_around(events)
             raise InvalidError("a batch is {events: [...]} or an array", {"events": ["Not an array."]})
         self._check_number(len(events))
         return [self._item(event, clean=clean) for event in events]
+
+    def _check_around(self, value: Any) -> None:
+        """What is no event is judged with the document."""
+        try:
+            strict_json.check(value)
+        except JsonFault as exc:
+            raise self._reader.not_json(exc.fault) from None
 
     def _item(self, event: Any, *, clean: bool) -> "_Item":
         if not clean:

@@ -23,6 +23,17 @@ _EVENT_ID = re.compile(EVENT_ID[:-1] + r"\Z")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
 
+def _payload_faults(payload: Mapping[str, Any]) -> dict[str, list[str]]:
+    """The payload is the caller's own, but for the two fields that we read by themselves."""
+    errors: dict[str, list[str]] = {}
+    timestamp, service = payload.get("timestamp"), payload.get("service")
+    if timestamp is not None and not is_time(timestamp):
+        errors["timestamp"] = ["RFC 3339, or epoch seconds or milliseconds."]
+    if service is not None and not isinstance(service, str):
+        errors["service"] = ["Not a string."]
+    return errors
+
+
 class JsonObject(fields.Field[dict[str, Any]]):
     """Any JSON object, taken as it is."""
 
@@ -32,6 +43,17 @@ class JsonObject(fields.Field[dict[str, Any]]):
         if not isinstance(value, dict):
             raise self.make_error("invalid")
         return value
+
+
+class Payload(JsonObject):
+    """An event's payload."""
+
+    def _deserialize(self, value: Any, attr: Any, data: Any, **kwargs: Any) -> dict[str, Any]:
+        payload = super()._deserialize(value, attr, data, **kwargs)
+        faults = _payload_faults(payload)
+        if faults:
+            raise ValidationError(faults)
+        return payload
 
 
 class Whole(fields.Integer):
@@ -61,18 +83,6 @@ def _check_tool(value: str) -> None:
         raise ValidationError(f"1 to {MAX_TOOL} characters, without control characters.")
 
 
-def _check_payload(payload: Mapping[str, Any]) -> None:
-    """The payload is the caller's own, but for the two fields that we read by themselves."""
-    errors = {}
-    timestamp, service = payload.get("timestamp"), payload.get("service")
-    if timestamp is not None and not is_time(timestamp):
-        errors["timestamp"] = ["RFC 3339, or epoch seconds or milliseconds."]
-    if service is not None and not isinstance(service, str):
-        errors["service"] = ["Not a string."]
-    if errors:
-        raise ValidationError(errors)
-
-
 _PAYLOAD: Final = {
     "description": "Any object. `timestamp` (RFC 3339, or epoch seconds or milliseconds) and `service` (a string, the "
     "label `service_name`) are checked where they stand; numbers such as `response.latency_ms`, `response.ttfb_ms`, "
@@ -90,7 +100,7 @@ class LogRequest(Schema):
         ),
         metadata={"description": "An open vocabulary.", "pattern": EVENT_NAME, "example": "tool_execution"},
     )
-    payload = JsonObject(required=True, validate=_check_payload, metadata={"type": "object", **_PAYLOAD})
+    payload = Payload(required=True, metadata={"type": "object", **_PAYLOAD})
     event_id = fields.String(
         validate=_matches(_EVENT_ID, "[A-Za-z0-9_-]{1,64}."),
         metadata={"description": "Your own id: a retry with it is the same event.", "pattern": EVENT_ID},

@@ -12,11 +12,14 @@ from app.web.body import BodyReader
 _ENVELOPE_BYTES: Final = 64 * 1024
 """What a set's body may have besides `data`: a key of 4,096 bytes, escaped, or the arguments it is made from."""
 
+_ESCAPED: Final = 2
+"""How much longer than UTF-8 a client may write `data`: an escaped Chinese character has six bytes for three."""
+
 
 def make_blueprint(handler: CacheHandler, bodies: BodyReader, *, value_bytes: int) -> Blueprint:
     """Return the routes; `value_bytes` bounds `data`, and with it the bodies."""
     cache = Blueprint("cache", __name__)
-    max_bytes = value_bytes + _ENVELOPE_BYTES
+    max_bytes = _ESCAPED * value_bytes + _ENVELOPE_BYTES
 
     @cache.get("/cache/get")
     def get() -> Response:
