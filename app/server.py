@@ -142,10 +142,15 @@ class Logger(glogging.Logger):
 def _message(record: logging.LogRecord) -> str:
     template = str(record.msg)
     if not record.args:
-        return template if _SAFE_ARGUMENT.fullmatch(template.partition("\n")[0]) else "(withheld)"
+        # Of a message put together by hand, the first line is the fixed words, if any line is.
+        first_line = template.partition("\n")[0]
+        return first_line if _SAFE_ARGUMENT.fullmatch(first_line) else "(withheld)"
     if record.exc_info or record.levelno <= logging.DEBUG:
         return template
     given = record.args if isinstance(record.args, tuple) else (record.args,)
-    if all(_SAFE_ARGUMENT.fullmatch(str(argument)) for argument in given):
+    if not all(_SAFE_ARGUMENT.fullmatch(str(argument)) for argument in given):
+        return template
+    try:
         return record.getMessage()
-    return template
+    except (TypeError, ValueError):
+        return template

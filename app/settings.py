@@ -88,6 +88,15 @@ def _text(takes: str, *, max_length: int = 256) -> Parser:
     return takes, parse
 
 
+def _secret() -> Parser:
+    def parse(text: str) -> str:
+        if not 16 <= len(text.encode()) <= 64 or not text.isprintable():  # noqa: PLR2004 - what BLAKE2b takes as a key
+            raise ValueError
+        return text
+
+    return "16 to 64 bytes", parse
+
+
 def _label() -> Parser:
     def parse(text: str) -> str:
         if not 1 <= len(text) <= 64 or not all(sign.isascii() and (sign.isalnum() or sign in "_.:-") for sign in text):  # noqa: PLR2004
@@ -244,7 +253,7 @@ class Settings:
     )
     cache_key_secret: str | None = _env(
         "CACHE_KEY_SECRET",
-        _text("16 to 64 characters", max_length=64),
+        _secret(),
         None,
         "Keys the digests that stand for cache keys in Redis; the same on every instance.",
         shown="made once, under `DATA_DIR`",
@@ -355,7 +364,7 @@ def without_credentials(url: str) -> str:
 def _parse(setting: "Field[Any]", text: str) -> Any:
     try:
         return setting.metadata["parse"](text)
-    except (ValueError, OverflowError):
+    except (ValueError, OverflowError, RuntimeError):
         # The value is not echoed: it may be a password that went into the wrong variable.
         raise SettingsError(f"{setting.metadata['env']}: takes {setting.metadata['takes']}") from None
 
@@ -366,8 +375,6 @@ def _check_together(settings: Settings) -> None:
             "HOST: takes a loopback address while there are no API keys; "
             "ALLOW_ANONYMOUS=true opens the service to everyone who reaches it"
         )
-    if settings.cache_key_secret is not None and len(settings.cache_key_secret) < 16:  # noqa: PLR2004
-        raise SettingsError("CACHE_KEY_SECRET: takes 16 to 64 characters")
     if settings.cache_key_secret is not None and settings.cache_key_secret_file is not None:
         raise SettingsError("CACHE_KEY_SECRET_FILE: takes nothing while CACHE_KEY_SECRET is set")
     if settings.loki_max_line_bytes > settings.batch_max_bytes:

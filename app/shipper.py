@@ -120,6 +120,7 @@ class Shipper:
                 first, second = halves(part)
                 parts += (second, first)
             elif (stopped := self._bury(part[0], verdict)) is not None:
+                self._note(stopped)
                 return stopped
         return None
 

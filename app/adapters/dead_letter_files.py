@@ -31,7 +31,7 @@ class DeadLetterFiles:
 
     def add_all(self, entries: Sequence[Redacted], reason: str, detail: str) -> None:
         """Keep events that share a reason, with one sync; raise SinkError, then none of them is kept."""
-        clean = self._clean(detail[:MAX_DETAIL])
+        clean = self._clean(detail)[:MAX_DETAIL]  # in this order: half a value is not recognised
         letters = b"".join(_letter(entry, reason, clean) for entry in entries)
         try:
             self._offload(lambda: self._append(letters))

@@ -2,6 +2,7 @@
 
 import os
 import secrets
+import tempfile
 from pathlib import Path
 from typing import Final
 
@@ -27,8 +28,7 @@ def read_or_make_secret(path: Path) -> bytes:
     """
     if not path.exists():
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        aside = path.with_name(f"{path.name}.{os.getpid()}")
-        fd = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        fd, aside = tempfile.mkstemp(dir=path.parent, prefix=path.name)
         try:
             os.write(fd, secrets.token_hex(SECRET_BYTES).encode())
             os.fsync(fd)
@@ -39,5 +39,5 @@ def read_or_make_secret(path: Path) -> bytes:
         except FileExistsError:
             pass
         finally:
-            aside.unlink()
+            Path(aside).unlink()
     return read_secret(path)

@@ -12,7 +12,7 @@ import re2
 
 from app.core.redaction import redact
 from app.core.rules import Detector, FieldRule, NameTable, Rules, words_of
-from app.core.validators import Validator, validators
+from app.core.validators import PHONE_REGIONS, Validator, validators
 
 ACTIONS: Final = ("redact", "drop", "keep")
 
@@ -24,6 +24,9 @@ it runs out, it would answer "nothing found", so the budget is far above what th
 _ANCHOR = re.compile(r"(?<!\\)(?:\\\\)*(?:\\[AzZ]|[$]|(?<!\[)\^)")
 _CLASS = re.compile(r"\[(?:\\.|[^\]\\])+\]")
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,31}")
+
+# Texts in which a pattern that can match nothing shows itself.
+_PROBES: Final = (b"", b"a", b" ", b"a b")
 
 _DETECTOR_KEYS = frozenset(
     ["name", "why", "patterns", "validate", "context", "not_after", "numbers", "action", "finds", "leaves"]
@@ -47,18 +50,14 @@ def load_rules(text: str) -> Rules:
     """Compile the table, try each row's own examples, and return it; raise RuleError for a bad row."""
     table = _parse(text)
     checks = validators(_regions(table))
-    rows = _lines(text, "detector")
     detectors: list[Detector] = []
-    for row, line in zip(_rows(table, "detector"), rows, strict=True):
-        detectors += _detectors(row, line, checks, len(detectors))
-    rules = Rules(
-        detectors=tuple(detectors),
-        any_of=_compile_set(detectors),
-        fields=_field_rules(table, text),
-        exempt=_exemptions(table, text, {detector.name for detector in detectors}),
-    )
-    _try_examples(table, rows, rules)
-    return rules
+    for row, line in _numbered(table, "detector", text):
+        compiled = _detectors(row, line, checks, len(detectors))
+        _try_examples(row, line, compiled)
+        detectors += compiled
+    fields = _field_rules(_numbered(table, "field", text))
+    exempt = _exemptions(_numbered(table, "exempt", text), _names_of(table))
+    return Rules(tuple(detectors), _compile_set(detectors), fields, exempt)
 
 
 def _parse(text: str) -> dict[str, Any]:
@@ -74,30 +73,46 @@ def _parse(text: str) -> dict[str, Any]:
 
 def _regions(table: Mapping[str, Any]) -> Sequence[str]:
     settings = table.get("settings", {})
+    if not isinstance(settings, dict) or set(settings) - {"phone_regions"}:
+        raise RuleError(0, "[settings] takes phone_regions, a list of country codes, and nothing else")
     regions = settings.get("phone_regions", list(_DEFAULT_REGIONS))
-    if set(settings) - {"phone_regions"} or not _is_texts(regions):
-        raise RuleError(0, "[settings] takes phone_regions, a list of country codes")
-    return [str(region) for region in regions]
+    if not _is_texts(regions):
+        raise RuleError(0, "[settings] phone_regions: a list of country codes")
+    unknown = sorted(set(regions) - PHONE_REGIONS)
+    if unknown:
+        raise RuleError(0, f"[settings] phone_regions: {unknown[0]!r} is no ISO 3166 code with a numbering plan")
+    return list(regions)
 
 
 def _rows(table: Mapping[str, Any], kind: str) -> list[dict[str, Any]]:
     rows = table.get(kind, [])
-    if not isinstance(rows, list):
+    if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
         raise RuleError(0, f"write [[{kind}]], one for each row")
     return rows
 
 
-def _lines(text: str, kind: str) -> list[int]:
-    """The line at which each row of a kind starts, so that a fault can name it."""
+def _numbered(table: Mapping[str, Any], kind: str, text: str) -> list[tuple[dict[str, Any], int]]:
+    rows = _rows(table, kind)
+    return list(zip(rows, _lines(text, kind, rows), strict=True))
+
+
+def _names_of(table: Mapping[str, Any]) -> set[str]:
+    """The names of all detectors, those that are switched off included."""
+    return {row["name"] for row in _rows(table, "detector")}
+
+
+def _lines(text: str, kind: str, rows: Sequence[object]) -> list[int]:
+    """The line at which each row of a kind starts, so that a fault can name it; 0 where TOML hides it."""
     header = re.compile(rf"\s*\[\[\s*{kind}\s*\]\]")
-    return [number for number, line in enumerate(text.splitlines(), 1) if header.match(line)]
+    lines = [number for number, line in enumerate(text.splitlines(), 1) if header.match(line)]
+    return lines if len(lines) == len(rows) else [0] * len(rows)
 
 
 def _detectors(row: Mapping[str, Any], line: int, checks: Mapping[str, Validator], order: int) -> list[Detector]:
     _check_keys(row, line, _DETECTOR_KEYS, required=("name", "why", "patterns"))
     action = _action(row, line)
     validate = row.get("validate")
-    if validate is not None and validate not in checks:
+    if validate is not None and (not isinstance(validate, str) or validate not in checks):
         raise RuleError(line, f"validate: unknown check {validate!r}; there are {', '.join(sorted(checks))}")
     if not _is_texts(row["patterns"]) or not row["patterns"]:
         raise RuleError(line, "patterns: a list of RE2 patterns")
@@ -127,7 +142,7 @@ def _compile(pattern: str, line: int) -> Any:
         compiled = re2.compile(pattern, _options())
     except re2.error as exc:
         raise RuleError(line, f"patterns: not RE2 syntax: {_message(exc)}") from exc
-    if compiled.search(b"") is not None:
+    if any(match.start() == match.end() for text in _PROBES for match in compiled.finditer(text)):
         raise RuleError(line, "patterns: matches the empty text")
     return compiled
 
@@ -155,54 +170,58 @@ def _word_pattern(row: Mapping[str, Any], key: str, line: int) -> Any:
         return None
     if not _is_texts(words) or not words:
         raise RuleError(line, f"{key}: a list of words")
-    return re2.compile(r"(?i)\b(?:" + "|".join(re2.escape(word) for word in words) + r")\b", _options())
+    return re2.compile("(?i)(?:" + "|".join(map(_whole_word, words)) + ")", _options())
 
 
-def _field_rules(table: Mapping[str, Any], text: str) -> NameTable[FieldRule]:
+def _whole_word(word: str) -> str:
+    """A word as a pattern; where it ends in a sign (`No.`) there is no word's end to ask for."""
+    ahead = r"\b" if word[:1].isalnum() else ""
+    behind = r"\b" if word[-1:].isalnum() else ""
+    return ahead + str(re2.escape(word)) + behind
+
+
+def _field_rules(rows: Sequence[tuple[dict[str, Any], int]]) -> NameTable[FieldRule]:
     names: dict[str, FieldRule] = {}
     suffixes: dict[str, FieldRule] = {}
-    for row, line in zip(_rows(table, "field"), _lines(text, "field"), strict=True):
+    for row, line in rows:
         _check_keys(row, line, _FIELD_KEYS, required=("name", "why"))
         action = _action(row, line)
+        exact, last = _names(row, line)
         if action != "keep":
             rule = FieldRule(row["name"], action)
-            names.update(dict.fromkeys(_names(row, "names", line), rule))
-            suffixes.update(dict.fromkeys(_names(row, "suffixes", line), rule))
+            names.update(dict.fromkeys(exact, rule))
+            suffixes.update(dict.fromkeys(last, rule))
     return NameTable(names, suffixes)
 
 
-def _exemptions(table: Mapping[str, Any], text: str, known: set[str]) -> NameTable[frozenset[str]]:
+def _exemptions(rows: Sequence[tuple[dict[str, Any], int]], known: set[str]) -> NameTable[frozenset[str]]:
     names: dict[str, frozenset[str]] = {}
     suffixes: dict[str, frozenset[str]] = {}
-    for row, line in zip(_rows(table, "exempt"), _lines(text, "exempt"), strict=True):
+    for row, line in rows:
         _check_keys(row, line, _EXEMPT_KEYS, required=("why", "detectors"))
         if not _is_texts(row["detectors"]):
             raise RuleError(line, "detectors: a list of detector names")
-        detectors = frozenset(row["detectors"]) & known
-        names.update(dict.fromkeys(_names(row, "names", line), detectors))
-        suffixes.update(dict.fromkeys(_names(row, "suffixes", line), detectors))
+        unknown = sorted(set(row["detectors"]) - known)
+        if unknown:
+            raise RuleError(line, f"detectors: there is no detector {unknown[0]!r}")
+        exact, last = _names(row, line)
+        detectors = frozenset(row["detectors"])
+        names.update(dict.fromkeys(exact, detectors))
+        suffixes.update(dict.fromkeys(last, detectors))
     return NameTable(names, suffixes)
 
 
-def _try_examples(table: Mapping[str, Any], lines: Sequence[int], rules: Rules) -> None:
-    """Each row's own examples: a row that misses what it was written for stops the start."""
-    for row, line in zip(_rows(table, "detector"), lines, strict=True):
-        if _action(row, line) == "keep":
-            continue
-        for key, wanted in (("finds", True), ("leaves", False)):
-            examples = row.get(key, [])
-            if not _is_texts(examples):
-                raise RuleError(line, f"{key}: a list of texts")
-            alone = _only(rules, row)
-            for place, example in enumerate(examples):
-                if bool(redact(example, alone).findings) is not wanted:
-                    verb = "finds nothing in" if wanted else "finds something in"
-                    raise RuleError(line, f"{row['name']} {verb} example {place + 1} of `{key}`")
-
-
-def _only(rules: Rules, row: Mapping[str, Any]) -> Rules:
-    own = [d for d in rules.detectors if d.name == row["name"] and d.pattern.pattern in row["patterns"]]
-    return Rules(tuple(own), _compile_set(own), NameTable({}, {}), NameTable({}, {}))
+def _try_examples(row: Mapping[str, Any], line: int, own: Sequence[Detector]) -> None:
+    """A row's own examples: one that misses what it was written for stops the start."""
+    alone = Rules(tuple(own), _compile_set(own), NameTable({}, {}), NameTable({}, {}))
+    for key, wanted in (("finds", True), ("leaves", False)):
+        examples = row.get(key, [])
+        if not _is_texts(examples):
+            raise RuleError(line, f"{key}: a list of texts")
+        for place, example in enumerate(examples if own else ()):
+            if bool(redact(example, alone).findings) is not wanted:
+                verb = "finds nothing in" if wanted else "finds something in"
+                raise RuleError(line, f"{row['name']} {verb} example {place + 1} of `{key}`")
 
 
 def _check_keys(row: Mapping[str, Any], line: int, known: frozenset[str], required: Sequence[str]) -> None:
@@ -223,11 +242,17 @@ def _action(row: Mapping[str, Any], line: int) -> str:
     return str(action)
 
 
-def _names(row: Mapping[str, Any], key: str, line: int) -> list[str]:
-    names = row.get(key, [])
-    if not _is_texts(names):
-        raise RuleError(line, f"{key}: a list of field names")
-    return ["".join(words_of(name)) for name in names]
+def _names(row: Mapping[str, Any], line: int) -> tuple[list[str], list[str]]:
+    """The names and the suffixes of a row, each as its words run together."""
+    found = []
+    for key in ("names", "suffixes"):
+        names = row.get(key, [])
+        if not _is_texts(names):
+            raise RuleError(line, f"{key}: a list of field names")
+        found.append(["".join(words_of(name)) for name in names])
+    if not any(found):
+        raise RuleError(line, "names, suffixes: at least one field name")
+    return found[0], found[1]
 
 
 def _is_texts(value: Any) -> bool:

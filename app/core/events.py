@@ -25,17 +25,42 @@ class LogEvent:
     event_id: str | None = None
 
 
+Place = tuple["Place", str | int] | None
+"""Where a value stands, innermost step first: (its container's place, name or index); None for the whole document.
+
+Places are shared, so that a thousand findings below one long name hold that name once.
+"""
+
+
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing that redaction found: where (RFC 6901, of redacted names), what, and what was done."""
+    """One thing that redaction found: where (by redacted names), what, and what was done."""
 
-    pointer: str
+    place: Place
     detector: str
     action: str
-    field: str | None
-    """The leaf field's (redacted) name; None for a document that is a single value."""
     length: int
     """Characters replaced; the value itself is not kept."""
+
+    @property
+    def pointer(self) -> str:
+        """The JSON pointer (RFC 6901). As long as all the names on the way: made when it is asked for."""
+        steps: list[str] = []
+        place = self.place
+        while place is not None:
+            steps.append(str(place[1]).replace("~", "~0").replace("/", "~1"))
+            place = place[0]
+        return "".join(f"/{step}" for step in reversed(steps))
+
+    @property
+    def field(self) -> str | None:
+        """The leaf field's name; None for a document without names."""
+        place = self.place
+        while place is not None:
+            if isinstance(place[1], str):
+                return place[1]
+            place = place[0]
+        return None
 
 
 @dataclass(frozen=True, slots=True)

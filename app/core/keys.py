@@ -22,7 +22,6 @@ _EXACT_INTEGERS: Final = 2.0**63
 """Beyond it no JSON integer that we accept can equal a float."""
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
-_PUNCTUATION = re.compile(r"[\W_]")
 
 
 class ArgumentsError(ValueError):
@@ -84,7 +83,7 @@ def storage_digest(key: str, secret: bytes) -> str:
 def _canonical(value: Any, *, loose: bool) -> Any:
     if isinstance(value, str):
         text = unicodedata.normalize("NFC", value)
-        return _PUNCTUATION.sub("_", unicodedata.normalize("NFC", text.casefold())) if loose else text
+        return _loosened(text) if loose else text
     if isinstance(value, float):
         number = round(value, 2) if loose else value
         return int(number) if number.is_integer() and -_EXACT_INTEGERS <= number < _EXACT_INTEGERS else number
@@ -93,6 +92,12 @@ def _canonical(value: Any, *, loose: bool) -> Any:
     if isinstance(value, list):
         return [_canonical(item, loose=loose) for item in value]
     return value
+
+
+def _loosened(text: str) -> str:
+    """Case and punctuation do not count; letters of every script, their vowel signs and digits do."""
+    folded = unicodedata.normalize("NFC", text.casefold())
+    return "".join(sign if unicodedata.category(sign)[0] in "LMN" else "_" for sign in folded)
 
 
 def _canonical_members(members: dict[str, Any], *, loose: bool) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from app.core.events import Observation
+from app.core.metrics import DECLARED
 
 MAX_VALUE: Final = 1e12
 """Tokens, seconds and counts end far below; a float sum stays exact to the unit up to 2^53 (9e15)."""
@@ -28,7 +29,20 @@ Path = tuple[str, ...]
 _METRIC_NAME = re.compile(r"[a-z][a-z0-9_]*")
 _LABEL_VALUE = re.compile(r"[a-zA-Z0-9_.:/@+ -]{1,64}")
 _KPI_KEYS = frozenset(
-    ["name", "type", "unit", "help", "buckets", "labels", "numerator", "denominator", "window", "every", "source"]
+    [
+        "name",
+        "type",
+        "unit",
+        "help",
+        "buckets",
+        "labels",
+        "numerator",
+        "denominator",
+        "window",
+        "every",
+        "source",
+        "together",
+    ]
 )
 _SOURCE_KEYS = frozenset(
     [
@@ -39,13 +53,16 @@ _SOURCE_KEYS = frozenset(
         "optional_minus",
         "over",
         "over_minus",
-        "requires",
         "scale",
         "when",
         "unless",
         "label",
     ]
 )
+_RESERVED_LABELS: Final = frozenset(["le", "quantile"])
+_HTTP_METRICS: Final = ("flask_http_request", "flask_exporter_info")
+"""What prometheus-flask-exporter writes."""
+
 _ABSENT: Final = object()
 
 
@@ -73,7 +90,6 @@ class Source:
     optional_minus: bool
     over: tuple[Path, ...]
     over_minus: float
-    requires: tuple[Path, ...]
     scale: float
     when: tuple[Path, ...]
     unless: tuple[Path, ...]
@@ -96,6 +112,8 @@ class Kpi:
     denominator: tuple[str, ...]
     window: bool
     every: bool
+    together: tuple[str, ...]
+    """Other metrics of the table: this one is observed only with all of them, so that a quotient stays one."""
     sources: tuple[Source, ...]
 
 
@@ -107,7 +125,7 @@ class Observed:
     unusable: tuple[str, ...]
 
 
-def observations(event: str, payload: Mapping[str, Any], kpis: Iterable[Kpi]) -> Observed:
+def observations(event: str, payload: Mapping[str, Any], kpis: Sequence[Kpi]) -> Observed:
     """Return what an event's (redacted) payload says of each KPI."""
     found: list[Observation] = []
     unusable: list[str] = []
@@ -120,12 +138,16 @@ def observations(event: str, payload: Mapping[str, Any], kpis: Iterable[Kpi]) ->
                 continue
             if not 0 <= value <= MAX_VALUE:  # NaN fails it too
                 unusable.append(kpi.name)
-                break
+                if not kpi.every:
+                    break
+                continue
             labels = tuple(_label(payload, label) for label in source.labels)
             found.append(Observation(kpi.name, value, labels))
             if not kpi.every:
                 break
-    return Observed(tuple(found), tuple(unusable))
+    seen = {one.metric for one in found}
+    alone = {kpi.name for kpi in kpis if kpi.name in seen and not seen.issuperset(kpi.together)}
+    return Observed(tuple(one for one in found if one.metric not in alone), tuple(unusable))
 
 
 def load_kpis(text: str, counters: Iterable[str]) -> tuple[Kpi, ...]:
@@ -148,10 +170,6 @@ def _value(payload: Mapping[str, Any], source: Source) -> float | None:
         return None
     if source.unless and _any_true(payload, source.unless):
         return None
-    if source.requires:
-        required = _number(payload, source.requires)
-        if required is None or math.isnan(required):
-            return None
     value = source.count if source.count is not None else _number(payload, source.path)
     if value is None:
         return None
@@ -222,10 +240,11 @@ def _kpi(row: Any, place: int) -> Kpi:
         raise KpiError(f"{where}: a counter's name ends in _total")
     if not isinstance(row.get("help"), str) or not isinstance(row.get("unit"), str):
         raise KpiError(f"{where}: help and unit are texts and must be there")
-    labels = _texts(row, "labels", where)
+    labels = _label_names(row, where)
     sources = row.get("source", [])
     if not isinstance(sources, list):
         raise KpiError(f"{where}: write [[kpi.source]], one for each source")
+    parsed = tuple(_source(source, labels, where) for source in sources)
     kpi = Kpi(
         name=name,
         type=kind,
@@ -238,13 +257,22 @@ def _kpi(row: Any, place: int) -> Kpi:
         denominator=_texts(row, "denominator", where),
         window=_flag(row, "window", where),
         every=_flag(row, "every", where),
-        sources=tuple(_source(source, labels, where) for source in sources),
+        together=_texts(row, "together", where),
+        sources=parsed,
     )
     if bool(kpi.sources) == bool(kpi.numerator) or bool(kpi.numerator) != bool(kpi.denominator):
         raise KpiError(f"{where}: either sources, or (a gauge) numerator and denominator")
     if kpi.numerator and kind != "gauge":
         raise KpiError(f"{where}: numerator and denominator make a gauge")
     return kpi
+
+
+def _label_names(row: Mapping[str, Any], where: str) -> tuple[str, ...]:
+    labels = _texts(row, "labels", where)
+    for label in labels:
+        if not _METRIC_NAME.fullmatch(label) or label in _RESERVED_LABELS or labels.count(label) > 1:
+            raise KpiError(f"{where}: labels: {label!r} is no label name, is Prometheus's own, or stands twice")
+    return labels
 
 
 def _source(row: Any, labels: Sequence[str], where: str) -> Source:
@@ -265,7 +293,6 @@ def _source(row: Any, labels: Sequence[str], where: str) -> Source:
         optional_minus=_flag(row, "optional_minus", where),
         over=_paths(row, "over", where),
         over_minus=_float(row, "over_minus", where, 0.0),
-        requires=_paths(row, "requires", where),
         scale=_float(row, "scale", where, 1.0),
         when=_paths(row, "when", where),
         unless=_paths(row, "unless", where),
@@ -297,15 +324,25 @@ def _caps(labels: Sequence[str], sources: Sequence[Any], where: str) -> tuple[in
 
 
 def _check_together(kpis: Sequence[Kpi], built_in: frozenset[str]) -> None:
-    names = [kpi.name for kpi in kpis]
-    for name in names:
-        if names.count(name) > 1 or name in built_in:
-            raise KpiError(f"{name}: this metric stands twice")
+    taken = {_family(name) for name in built_in} | {_family(metric.name) for metric in DECLARED}
+    for kpi in kpis:
+        if _family(kpi.name) in taken or kpi.name.startswith(_HTTP_METRICS):
+            raise KpiError(f"{kpi.name}: this metric stands twice")
+        taken.add(_family(kpi.name))
+    names = {kpi.name for kpi in kpis}
     counters = built_in | {kpi.name for kpi in kpis if kpi.type == "counter"}
     for kpi in kpis:
         for part in (*kpi.numerator, *kpi.denominator):
             if part not in counters:
                 raise KpiError(f"{kpi.name}: {part!r} is no counter")
+        for other in kpi.together:
+            if other not in names:
+                raise KpiError(f"{kpi.name}: together: there is no metric {other!r} in the table")
+
+
+def _family(name: str) -> str:
+    """What Prometheus tells metrics apart by: a counter is written with `_total` and known without."""
+    return name.removesuffix("_total")
 
 
 def _buckets(row: Mapping[str, Any], kind: str, where: str) -> tuple[float, ...]:

@@ -14,7 +14,7 @@ from itertools import count
 from operator import itemgetter
 from typing import Any, Final
 
-from app.core.events import Finding, RedactedPayload
+from app.core.events import Finding, Place, RedactedPayload
 from app.core.folding import fold
 from app.core.rules import Detector, FieldRule, Rules
 from app.core.spans import Span, find
@@ -25,12 +25,15 @@ MIN_NUMBER: Final = 10**11
 FAILED = "failed"
 """The detector name under which a value stands that a fault in a detector has made us withhold."""
 
+_PASSES: Final = 4
+"""How often a text is searched at most; one pass more than needed finds nothing and ends it."""
+
 _WITHHELD: Final = "[REDACTED]"
 _MEMORY: Final = 4096
 """Field names whose plan is remembered. Names repeat; callers cannot make the memory grow."""
 
-Path = tuple["Path", str | int] | None
-"""The way to a container, innermost step first: (its parent's path, key or index)."""
+Path = Place
+"""A place in the value as it came in; `Place` alone is one after redaction."""
 
 
 @dataclass(slots=True)
@@ -150,9 +153,7 @@ def _search(texts: Sequence[_Text], rules: Rules, edits: _Edits) -> None:
     if not _occurring("\n".join([text.text for text in texts]), rules):
         return
     for text in texts:
-        detectors = _occurring(text.text, rules)
-        if detectors:
-            _search_text(text, detectors, edits)
+        _search_text(text, rules, edits)
 
 
 def _occurring(text: str, rules: Rules) -> list[Detector]:
@@ -166,21 +167,35 @@ def _occurring(text: str, rules: Rules) -> list[Detector]:
         return list(rules.detectors)
 
 
-def _search_text(text: _Text, detectors: Sequence[Detector], edits: _Edits) -> None:
+def _search_text(text: _Text, rules: Rules, edits: _Edits) -> None:
     try:
-        data = fold(text.text).encode()
-        wanted = [detector for detector in detectors if detector.name not in text.exempt]
-        spans = find(data, wanted, is_number=text.is_number)
-        if not spans:
-            return
-        replaced = _replace(data, spans, text, edits)
+        replaced = _redact_text(text, rules, edits)
     except Exception:  # noqa: BLE001 - fail closed: the whole text is withheld, and counted by the caller
         edits.found.append((text.place, text.path, FAILED, "redact", len(text.text)))
         replaced = _WITHHELD
+    if replaced is None:
+        return
     if text.is_key:
         edits.keys[text.path] = replaced
     else:
         edits.values[text.path] = replaced
+
+
+def _redact_text(text: _Text, rules: Rules, edits: _Edits) -> str | None:
+    """The text with what was found replaced, or None where nothing was.
+
+    What stood glued to a value stands alone once it is replaced, so the result is searched again.
+    """
+    current: str | None = None
+    for _ in range(_PASSES):
+        searched = text.text if current is None else current
+        wanted = [detector for detector in _occurring(searched, rules) if detector.name not in text.exempt]
+        data = fold(searched).encode()
+        spans = find(data, wanted, is_number=text.is_number)
+        if not spans:
+            break
+        current = _replace(data, spans, text, edits)
+    return current
 
 
 def _replace(data: bytes, spans: Sequence[Span], text: _Text, edits: _Edits) -> str:
@@ -198,11 +213,21 @@ def _replace(data: bytes, spans: Sequence[Span], text: _Text, edits: _Edits) -> 
 def _apply(value: Any, edits: _Edits) -> RedactedPayload:
     renamed: dict[Path, str] = {}
     changed = _rebuild(value, None, edits, renamed)
+    places: dict[Path, Place] = {None: None}
     findings = tuple(
-        Finding(_pointer(path, renamed), detector, action, _field(path, renamed), length)
+        Finding(_place(path, renamed, places), detector, action, length)
         for _, path, detector, action, length in sorted(edits.found, key=itemgetter(0))
     )
     return RedactedPayload(changed, findings)
+
+
+def _place(path: Path, renamed: dict[Path, str], places: dict[Path, Place]) -> Place:
+    """The place that a path leads to once its names are redacted; each is made once."""
+    if path is None:
+        return None
+    if path not in places:
+        places[path] = (_place(path[0], renamed, places), renamed.get(path, path[1]))
+    return places[path]
 
 
 def _rebuild(value: Any, path: Path, edits: _Edits, renamed: dict[Path, str]) -> Any:
@@ -237,20 +262,3 @@ def _unique(name: str, taken: dict[str, Any], numbers: dict[str, int]) -> str:
         number += 1
     numbers[name] = number + 1
     return f"{name}#{number}"
-
-
-def _pointer(path: Path, renamed: dict[Path, str]) -> str:
-    steps: list[str] = []
-    while path is not None:
-        step = renamed.get(path, path[1])
-        steps.append(str(step).replace("~", "~0").replace("/", "~1"))
-        path = path[0]
-    return "".join(f"/{step}" for step in reversed(steps))
-
-
-def _field(path: Path, renamed: dict[Path, str]) -> str | None:
-    while path is not None:
-        if isinstance(path[1], str):
-            return renamed.get(path, path[1])
-        path = path[0]
-    return None

@@ -46,8 +46,11 @@ def find(data: bytes, detectors: Sequence[Detector], *, is_number: bool) -> list
 def _of_detector(data: bytes, detector: Detector) -> Iterator[Span]:
     budget = _Budget(MAX_ASKED_PER_KB * (len(data) // _KB + 1))
     position = 0
-    while (match := detector.pattern.search(data, position)) is not None:
+    while position < len(data) and (match := detector.pattern.search(data, position)) is not None:
         start, end = match.span()
+        if start == end:
+            position = end + 1
+            continue
         fitting = _fitting_end(detector, data, start, end, budget)
         if fitting is not None:
             yield Span(start, fitting, detector)

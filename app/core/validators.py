@@ -65,6 +65,9 @@ _ISSUERS: Final[tuple[tuple[str, str, frozenset[int]], ...]] = (
 
 _LUHN_DOUBLED: Final = (0, 2, 4, 6, 8, 1, 3, 5, 7, 9)
 
+PHONE_REGIONS: Final = frozenset(phonenumbers.SUPPORTED_REGIONS)
+"""ISO 3166 codes of the countries whose numbering plans are known."""
+
 MIN_ENTROPY_BITS: Final = 3.0
 """Shannon bits a character: 32 random hex digits give about 3.6, English run together about 4 but without digits."""
 

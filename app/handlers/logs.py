@@ -30,6 +30,9 @@ UNKNOWN_EVENT: Final = "unknown"
 
 _GZIP_CHUNK: Final = 64 * 1024
 
+_POINTERS_BYTES: Final = 1 << 20
+"""How long the pointers of one `/redact` may be together: each repeats the names on its way."""
+
 _GZIP_MEMBERS: Final = 64
 """Shippers write one; a body of a quarter of a million empty ones would hold the worker for seconds."""
 
@@ -143,11 +146,9 @@ class LogHandler:
             redacted = redact(self._reader.json(body), self._rules)
         except CallerError as exc:
             return reply_to(exc)
-        findings = [
-            {"pointer": found.pointer, "detector": found.detector, "action": found.action, "length": found.length}
-            for found in redacted.findings
-        ]
-        return ok({"redacted": redacted.value, "findings": findings})
+        rows, left_out = _shown_findings(redacted)
+        more = {"findings_left_out": left_out} if left_out else {}
+        return ok({"redacted": redacted.value, "findings": rows, **more})
 
     def decompress(self, raw: bytes) -> bytes:
         """Return a gzip body's content; TooLargeError as soon as it passes the limit, and not after."""
@@ -305,6 +306,19 @@ class _Item:
     value: Any
     size_bytes: int
     fault: NotJsonError | None
+
+
+def _shown_findings(redacted: RedactedPayload) -> tuple[list[dict[str, Any]], int]:
+    """The findings as rows, and how many are left out because their pointers together would dwarf the value."""
+    rows: list[dict[str, Any]] = []
+    room = _POINTERS_BYTES
+    for found in redacted.findings:
+        pointer = found.pointer
+        room -= len(pointer)
+        if room < 0:
+            break
+        rows.append({"pointer": pointer, "detector": found.detector, "action": found.action, "length": found.length})
+    return rows, len(redacted.findings) - len(rows)
 
 
 def _rejection(index: int, error: CallerError) -> dict[str, Any]:

@@ -127,6 +127,9 @@ class RedactResponse(Schema):
 
     redacted = fields.Raw(required=True, metadata={"description": "The value, redacted"})
     findings = fields.List(fields.Nested(RedactResponseFinding), required=True)
+    findings_left_out = fields.Integer(
+        metadata={"description": "How many more there are; only where the pointers would pass 1 MiB together"}
+    )
 
 
 class LogResponse(Schema):
