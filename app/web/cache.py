@@ -19,7 +19,8 @@ _ESCAPED: Final = 2
 def make_blueprint(handler: CacheHandler, bodies: BodyReader, *, value_bytes: int) -> Blueprint:
     """Return the routes; `value_bytes` bounds `data`, and with it the bodies."""
     cache = Blueprint("cache", __name__)
-    max_bytes = _ESCAPED * value_bytes + _ENVELOPE_BYTES
+    max_bytes = value_bytes + _ENVELOPE_BYTES
+    max_set_bytes = _ESCAPED * value_bytes + _ENVELOPE_BYTES
 
     @cache.get("/cache/get")
     def get() -> Response:
@@ -31,7 +32,7 @@ def make_blueprint(handler: CacheHandler, bodies: BodyReader, *, value_bytes: in
 
     @cache.post("/cache/set")
     def set_() -> Response:
-        return send(handler.set(bodies.read(request.environ, max_bytes=max_bytes).raw, ANONYMOUS))
+        return send(handler.set(bodies.read(request.environ, max_bytes=max_set_bytes).raw, ANONYMOUS))
 
     @cache.delete("/cache")
     def delete() -> Response:

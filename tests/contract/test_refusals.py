@@ -430,7 +430,7 @@ GROWING = b'{"event":"large","payload":{"text":"%s%s"}}' % (CANARY.encode(), b" 
             "too-large",
         ),
         Refusal(
-            "a body of nothing", "/cache/set", b'{"key":"k","data":{}}' + b" " * (2 * VALUE_BYTES), 413, "too-large"
+            "a body of nothing", "/cache/set", b'{"key":"k","data":{}}' + b" " * (3 * VALUE_BYTES), 413, "too-large"
         ),
         Refusal("arguments", "/cache/key", {"tool": "t", "args": {"a": "x" * 2 * VALUE_BYTES}}, 413, "too-large"),
         Refusal("a key", "/cache/get", {"key": "x" * 2 * VALUE_BYTES}, 413, "too-large"),
