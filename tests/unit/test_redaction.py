@@ -1,0 +1,773 @@
+"""Redaction: what is found and replaced, what is left alone, and that a fault lets nothing through."""
+
+from __future__ import annotations
+
+import copy
+import json
+import string
+import tracemalloc
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from app.core.redaction import FAILED, redact
+from app.core.validators import Validator
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from app.core.events import RedactedPayload
+    from app.core.rules import Detector, Rules
+    from app.core.validators import Candidate
+
+EMAIL = "[REDACTED_EMAIL]"
+PHONE = "[REDACTED_PHONE]"
+SSN = "[REDACTED_SSN]"
+CARD = "[REDACTED_CREDIT_CARD]"
+IP = "[REDACTED_IP_ADDRESS]"
+KEY = "[REDACTED_API_KEY]"
+USER = "[REDACTED_USER_ID]"
+SESSION = "[REDACTED_SESSION_ID]"
+PASSWORD = "[REDACTED_PASSWORD]"
+
+RANDOM_KEY = "9fQ2mX7Lp0ZsV4tB8nRk3JwY6HcD1aGe"
+LARGE = 128 * 1024
+
+
+# What the specification shows
+
+
+def test_the_specifications_example(rules: Rules) -> None:
+    """The example of `POST /log` loses user and session id, and nothing else."""
+    payload = {
+        "timestamp": "2025-09-03T10:30:00Z",
+        "service": "pipelines-gateway",
+        "tool": "generate_response",
+        "args": {"model": "llama2", "prompt": "Hello world", "temperature": 0.7},
+        "response": {"text": "Hello! How can I help you?", "tokens": 150, "latency_ms": 250},
+        "metadata": {"user_id": "user123", "session_id": "sess456", "request_id": "req789"},
+    }
+    result = redact(payload, rules)
+    assert result.fields == ["user_id", "session_id"]
+    assert result.value == {
+        **payload,
+        "metadata": {"user_id": USER, "session_id": SESSION, "request_id": "req789"},
+    }
+
+
+def test_the_specifications_own_test(rules: Rules) -> None:
+    """The payload of `test_pii_redaction` reports its three fields and keeps its message."""
+    payload = {
+        "user_id": "user123",
+        "email": "test@example.com",
+        "api_key": "sk-1234567890abcdef",
+        "message": "Hello world",
+    }
+    result = redact(payload, rules)
+    assert result.fields == ["user_id", "email", "api_key"]
+    assert result.value == {"user_id": USER, "email": EMAIL, "api_key": KEY, "message": "Hello world"}
+
+
+# Spans in text
+
+
+FOUND = [
+    ("bob@x.org", EMAIL),
+    ("mail bob@x.org now", f"mail {EMAIL} now"),
+    ("bob.smith+tag@mail.example.org, ann@y.org", f"{EMAIL}, {EMAIL}"),
+    ("<bob@x.org>", f"<{EMAIL}>"),
+    ("mailto:bob@x.org?subject=hi", f"mailto:{EMAIL}?subject=hi"),
+    ("BOB@X.ORG.", f"{EMAIL}."),
+    ("jörg@müller.de", EMAIL),
+    ("用户@例子.广告", EMAIL),
+    ("अजय@डाटा.भारत", EMAIL),
+    ("a@xn--bcher-kva.example", EMAIL),
+    ("a@bücher.xn--p1ai", EMAIL),
+    ("555-867-5309", PHONE),
+    ("123.456.7890", PHONE),
+    ("(555) 867-5309", PHONE),
+    ("+1-555-867-5309", PHONE),
+    ("call (555) 867-5309 today", f"call {PHONE} today"),
+    ("+44 20 7946 0958", PHONE),
+    ("+4915112345678", PHONE),
+    ("ring +33 1 70 18 99 00 or write", f"ring {PHONE} or write"),
+    ("(020) 7946 0958", PHONE),
+    ("08081 570 192 is free", f"{PHONE} is free"),
+    ("212 555 0123", PHONE),
+    ("07700 900 123", PHONE),
+    ("on 07700900123.", f"on {PHONE}."),
+    ("phone: 5558675309", f"phone: {PHONE}"),
+    ("my mobile is 5558675309", f"my mobile is {PHONE}"),
+    ("fax 5558675309", f"fax {PHONE}"),
+    ("desk 5558675309", f"desk {PHONE}"),
+    ("office: 5558675309", f"office: {PHONE}"),
+    ("call 5558675309", f"call {PHONE}"),
+    ("reach me at 5558675309", f"reach me at {PHONE}"),
+    ("text 5558675309", f"text {PHONE}"),
+    ("WhatsApp 5558675309", f"WhatsApp {PHONE}"),
+    ("my ssn is 123-45-6789", f"my ssn is {SSN}"),
+    ("123-45-6789.", f"{SSN}."),
+    ("219 09 9998", SSN),
+    ("SSN 123456789", f"SSN {SSN}"),
+    ("social security number: 123456789", f"social security number: {SSN}"),
+    ("4111111111111111", CARD),
+    ("4111 1111 1111 1111", CARD),
+    ("pay 5500-0000-0000-0004 now", f"pay {CARD} now"),
+    ("378282246310005", CARD),
+    ("30569309025904", CARD),
+    ("4222222222222", CARD),
+    ("6304000000000000", CARD),
+    ("paid 2023 with 4111111111111111", f"paid 2023 with {CARD}"),
+    ("4111111111111111,5500000000000004", f"{CARD},{CARD}"),
+    (f"key {RANDOM_KEY}", f"key {KEY}"),
+    ("use sk-1234567890abcdef here", f"use {KEY} here"),
+    ("sk-proj-Ab3dEf6hIj9kLm2nOp5q", KEY),
+    ("sk_live_4eC39HqLyjWDarjtT1zdp7dc", KEY),
+    ("from 192.168.1.77:8080", f"from {IP}:8080"),
+    ("10.0.0.1, 10.0.0.2", f"{IP}, {IP}"),
+    ("10.0.0.1/24.", f"{IP}/24."),
+    ("2001:db8::8a2e:370:7334", IP),
+    ("peer fe80::1 is up", f"peer {IP} is up"),
+    ("2001:0db8:85a3:0000:0000:8a2e:0370:7334", IP),
+    ("[2001:db8::1]:8080", f"[{IP}]:8080"),
+    ("asked by user123", f"asked by {USER}"),
+    ("USER_4f2a", USER),
+    ("user-id-77 and user_8", f"{USER} and {USER}"),
+    ("in sess456", f"in {SESSION}"),
+    ("session_9a8b", SESSION),
+]
+
+
+@pytest.mark.parametrize(("text", "wanted"), FOUND)
+def test_what_is_found_is_replaced_in_its_place(rules: Rules, text: str, wanted: str) -> None:
+    """Each detector replaces what it finds and leaves the words around it."""
+    assert redact({"note": text}, rules).value == {"note": wanted}
+
+
+# What stands behind a value is a person's habit of writing, and must not hide it. (text, what must be gone)
+FOLLOWED = [
+    ("card 4111111111111111 12/26", "4111111111111111"),
+    ("card 4111111111111111 123", "4111111111111111"),
+    ("4111 1111 1111 1111 12/26 123", "4111 1111 1111 1111"),
+    ("4111111111111111-12/26", "4111111111111111"),
+    ("4111111111111111 4111111111111111", "4111111111111111"),
+    ("+44 20 7946 0958 - 10 am", "7946 0958"),
+    ("+44 20 7946 0958 2025-09-03", "7946 0958"),
+    ("+1 555 867 5309 - 3 pm", "867 5309"),
+    ("020 7946 0958 2 people", "7946 0958"),
+    ("(020) 7946 0958 12:30", "7946 0958"),
+    ("phone 5558675309 2024-01-15", "5558675309"),
+    ("10.0.0.1-10.0.0.254", "10.0.0.1"),
+    ("192.168.1.77-8080", "192.168.1.77"),
+    ("fe80::1: unreachable", "fe80::1"),
+    ("2001:db8::8a2e:370:7334: timed out", "370:7334"),
+    ("user1-1.2.3.4", "1.2.3.4"),
+    ("+44 20 7946 0958 555-867-5309", "7946 0958"),
+    ("4111 1111 1111 1111 192.168.1.77", "4111 1111"),
+    ("bob@x.org:bob@y.org", "bob"),
+]
+
+
+@pytest.mark.parametrize(("text", "secret"), FOLLOWED)
+def test_what_follows_a_value_does_not_hide_it(rules: Rules, text: str, secret: str) -> None:
+    """A value is found although digits or signs that could belong to it stand right behind it."""
+    assert secret not in redact(text, rules).value
+
+
+LEFT = [
+    "@pytest.fixture",
+    "pkg@1.2.3",
+    "a @ b.com",
+    "bob@localhost",
+    "5558675309",
+    "2025-09-03",
+    "2025-09-03T10:30:00.123456Z",
+    "03.09.2025 10:30",
+    "1756895400",
+    "1756895400000",
+    "12,345,678.90",
+    "3.14159265358979",
+    "0.50 10.25 30",
+    "100 200 3000",
+    "phone released 2024-01-15",
+    "a + 12 34",
+    "000-12-3456",
+    "666-12-3456",
+    "912-12-3456",
+    "123-00-4567",
+    "123-45-0000",
+    "order 123456789",
+    "4111 1111 1111 1112",
+    "4111111111111",
+    "9999999999999995",
+    "1756895400000000000",
+    "0000000000000000",
+    "a" * 40,
+    "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa1",
+    "ThisIsAVeryLongCamelCaseIdentifierName",
+    "550e8400-e29b-41d4-a716-446655440000",
+    "sk-learn-compatible-estimators",
+    "300.1.1.1",
+    "1.2.3.4.5",
+    "version 1.2.3.4",
+    "v1.2.3.4",
+    "12:30:45",
+    "10:30:00.123",
+    "std::vector",
+    "a[1::2]",
+    "abc::def",
+    "username",
+    "users and user_action",
+    "session_state of the session",
+    "gpt-4o-2024-08-06",
+    "mistral-large-20241101",
+    "llama-2-7b",
+    "temperature 0.7, top_p 0.95, 150 tokens in 250 ms",
+    "[REDACTED_EMAIL]",
+    "",
+]
+
+
+@pytest.mark.parametrize("text", LEFT)
+def test_what_only_looks_alike_is_left_alone(rules: Rules, text: str) -> None:
+    """Dates, versions, counts, identifiers and numbers that fail their check stay as they are."""
+    result = redact({"note": text}, rules)
+    assert result.value == {"note": text}
+    assert result.findings == ()
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "2025-09-03 10:30:00 ok\n" * 40,
+        " ".join(str(number) for number in range(100)),
+        "\n".join(f"{step} 0.{step}13 0.0{step}" for step in range(100, 160)),
+        "1.25 2.50 3.75 5.00 " * 30,
+    ],
+    ids=["log", "count", "training", "matrix"],
+)
+def test_many_figures_are_left_alone(rules: Rules, text: str) -> None:
+    """A text full of times or measurements is no more personal than one of them."""
+    assert redact(text, rules).value == text
+
+
+# Spellings of characters
+
+
+@pytest.mark.parametrize(
+    ("text", "wanted"),
+    [
+        ("bob\uff20x\uff0eorg", EMAIL),
+        ("\uff42\uff4f\uff42@x.org", EMAIL),
+        ("mail bob@exam\u200bple.org", f"mail {EMAIL}"),
+        ("b\u00adob@x.org", EMAIL),
+        ("bob@x.org\u202c", EMAIL),
+        ("\uff14\uff11\uff11\uff11 1111 1111 1111", CARD),
+        ("\u0664\u0661\u0661\u0661 \u0661\u0661\u0661\u0661 \u0661\u0661\u0661\u0661 \u0661\u0661\u0661\u0661", CARD),
+        ("\u096a\u0967\u0967\u0967111111111111", CARD),
+        ("4111\u200b1111\u00ad1111\u20601111", CARD),
+        ("4111\u00a01111\u00a01111\u00a01111", CARD),
+        ("\U0001d7d3\U0001d7d3\U0001d7d3-867-5309", PHONE),
+        ("\uff11\uff19\uff12.168.1.77", IP),
+        ("\u24e4\u24e2\u24d4\u24e1123", USER),
+        ("s\u200bk-1234567890abcdef", KEY),
+    ],
+)
+def test_no_spelling_of_a_character_hides_a_value(rules: Rules, text: str, wanted: str) -> None:
+    """Text is matched in NFKC, with ASCII digits and without invisible characters."""
+    assert redact({"note": text}, rules).value == {"note": wanted}
+
+
+def test_a_clean_text_keeps_its_spelling(rules: Rules) -> None:
+    """Folding is for matching alone: a text in which nothing is found stays as it was, byte for byte."""
+    text = "\uff28ello \u0664\u0662 na\u0308ive \u200b ﬁne"
+    assert redact([text], rules).value == [text]
+
+
+# Where it looks
+
+
+@pytest.mark.parametrize(
+    ("value", "wanted", "pointers"),
+    [
+        ("bob@x.org", EMAIL, [""]),
+        (["a", "bob@x.org"], ["a", EMAIL], ["/1"]),
+        ({"a": [{"b": ["bob@x.org"]}]}, {"a": [{"b": [EMAIL]}]}, ["/a/0/b/0"]),
+        ({"note": 4111111111111111}, {"note": CARD}, ["/note"]),
+        ({"note": 4111111111111111.0}, {"note": CARD}, ["/note"]),
+        ({"note": -4111111111111111}, {"note": CARD}, ["/note"]),
+        ([378282246310005], [CARD], ["/0"]),
+        ({"a/b~c": "bob@x.org"}, {"a/b~c": EMAIL}, ["/a~1b~0c"]),
+        ({"~1": "bob@x.org"}, {"~1": EMAIL}, ["/~01"]),
+        ({"": {"": "bob@x.org"}}, {"": {"": EMAIL}}, ["//"]),
+        ({"0": "bob@x.org"}, {"0": EMAIL}, ["/0"]),
+        ({"bob@x.org": 1}, {EMAIL: 1}, [f"/{EMAIL}"]),
+        ({"to bob@x.org": {"a": 1}}, {f"to {EMAIL}": {"a": 1}}, [f"/to {EMAIL}"]),
+        ({"bob@x.org": {"ssn": "1"}}, {EMAIL: {"ssn": SSN}}, [f"/{EMAIL}", f"/{EMAIL}/ssn"]),
+        ({"bob@x.org": "ann@x.org"}, {EMAIL: EMAIL}, [f"/{EMAIL}", f"/{EMAIL}"]),
+    ],
+)
+def test_it_looks_everywhere_and_points_there(rules: Rules, value: Any, wanted: Any, pointers: list[str]) -> None:
+    """Strings, numbers and names at every depth; pointers are RFC 6901, of redacted names."""
+    result = redact(value, rules)
+    assert result.value == wanted
+    assert [found.pointer for found in result.findings] == pointers
+
+
+@pytest.mark.parametrize(
+    "number",
+    [
+        *(0, 1, -1, 150, 4111111111111112, 1756895400, 1756895400000, 1756895400000000000, 4111111111111111.5, 0.7),
+        *(1e300, -1e300, 5e-324, 123456789, 5558675309, 2**63 - 1, -(2**63)),
+    ],
+)
+def test_numbers_that_are_no_cards_stay_numbers(rules: Rules, number: float) -> None:
+    """A JSON number is looked at for a card alone, and stays the same number of the same type."""
+    value = redact({"n": number}, rules).value["n"]
+    assert (value, type(value)) == (number, type(number))
+
+
+def test_names_that_redact_alike_are_numbered(rules: Rules) -> None:
+    """The second and third name get `#2` and `#3`, and their values stay apart."""
+    result = redact({"a@x.org": 1, "b@x.org": 2, "c@x.org": 3, "d": 4}, rules)
+    assert list(result.value.items()) == [(EMAIL, 1), (f"{EMAIL}#2", 2), (f"{EMAIL}#3", 3), ("d", 4)]
+    assert [found.pointer for found in result.findings] == [f"/{EMAIL}", f"/{EMAIL}#2", f"/{EMAIL}#3"]
+    assert result.fields == [EMAIL, f"{EMAIL}#2", f"{EMAIL}#3"]
+
+
+@pytest.mark.parametrize(
+    ("value", "wanted"),
+    [
+        ({EMAIL: 1, "b@x.org": 2}, {EMAIL: 1, f"{EMAIL}#2": 2}),
+        ({"a@x.org": 1, EMAIL: 2}, {EMAIL: 1, f"{EMAIL}#2": 2}),
+        ({"a@x.org": 1, f"{EMAIL}#2": 2, "b@x.org": 3}, {EMAIL: 1, f"{EMAIL}#2": 2, f"{EMAIL}#3": 3}),
+        ({"a@x.org": {"a@x.org": 1}, "b@x.org": {}}, {EMAIL: {EMAIL: 1}, f"{EMAIL}#2": {}}),
+    ],
+)
+def test_a_redacted_name_never_overwrites_another(rules: Rules, value: Any, wanted: Any) -> None:
+    """A name that reads as the redacted one already is a collision like any other."""
+    assert redact(value, rules).value == wanted
+
+
+# Field names
+
+
+@pytest.mark.parametrize(
+    ("detector", "names"),
+    [
+        ("EMAIL", "email Email EMAIL e-mail E_Mail eMail emails billing_email billingEmail billing-email BillingEmail"),
+        ("EMAIL", "BILLING_EMAIL user.email email_address emailAddress contact-email-address"),
+        ("USER_ID", "user_id userId userID user-id USER_ID UserIDs userid User-Id user username owner_user_id uid"),
+        ("SESSION_ID", "session_id sessionId SESSION-ID session_ids JSESSIONID session_token"),
+        ("API_KEY", "api_key apiKey APIKey api-key API_KEY X-Api-Key openai_api_key apikeys Authorization"),
+        ("API_KEY", "proxy-authorization client_secret clientSecret accessToken refresh_token Cookie set-cookie"),
+        ("PASSWORD", "password Password PASSWORD passwords db_password dbPassword passwd pwd passphrase"),
+        ("PHONE", "phone Phone phone_number phoneNumber mobile home-phone telephone fax"),
+        ("SSN", "ssn SSN social_security_number socialSecurityNumber employee_ssn"),
+        ("CREDIT_CARD", "credit_card creditCard card_number cardNumber CVV"),
+        ("DATE_OF_BIRTH", "date_of_birth dateOfBirth dob birthdate"),
+        ("IP_ADDRESS", "ip ip_address ipAddress client_ip X-Forwarded-For remote_addr"),
+        ("NATIONAL_ID", "passport passport_number tax_id nhs_number"),
+        ("PERSON_NAME", "first_name firstName lastName full_name"),
+        ("PASSWORD", "\uff50\uff41\uff53\uff53\uff57\uff4f\uff52\uff44 pass\u200bword passw\u00adord"),
+    ],
+)
+def test_a_sensitive_name_hides_its_value_however_it_is_written(rules: Rules, detector: str, names: str) -> None:
+    """Case, `-`, `_`, a plural, a prefix and the characters' spelling do not matter."""
+    for name in names.split():
+        assert redact({name: "plum"}, rules).value == {name: f"[REDACTED_{detector}]"}, name
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("author", "compass", "tokens", "completion_tokens", "max_tokens", "phones_home", "emailed", "sessions_count"),
+        *(
+            "shipping",
+            "zip",
+            "equip",
+            "ipsum",
+            "username_length",
+            "password_policy",
+            "mobility",
+            "user_action",
+            "model",
+        ),
+    ],
+)
+def test_a_name_that_only_holds_a_sensitive_word_hides_nothing(rules: Rules, name: str) -> None:
+    """Names are compared by words, so that part of a word is no match."""
+    assert redact({name: "plum"}, rules).value == {name: "plum"}
+
+
+@pytest.mark.parametrize("kept", [None, True, False, ""])
+def test_values_that_say_nothing_stay_under_sensitive_names(rules: Rules, kept: object) -> None:
+    """Null, booleans and the empty string stay, and are not reported."""
+    result = redact({"password": kept, "email": kept}, rules)
+    assert result.value == {"password": kept, "email": kept}
+    assert result.fields == []
+
+
+@pytest.mark.parametrize("value", [0, 7, -1.5, "plum", ["plum"], {"plum": 1}, [[{}]], {"a": {"b": ["c"]}}, 10**18])
+def test_any_other_value_under_a_sensitive_name_is_replaced_whole(rules: Rules, value: object) -> None:
+    """Numbers, lists and objects are replaced as a string is, with one finding."""
+    result = redact({"a": {"password": value}}, rules)
+    assert result.value == {"a": {"password": PASSWORD}}
+    assert [(found.pointer, found.detector, found.field) for found in result.findings] == [
+        ("/a/password", "password", "password")
+    ]
+
+
+def test_nothing_below_a_replaced_value_is_reported(rules: Rules) -> None:
+    """What stood in an object that is gone has no pointer any more."""
+    result = redact({"user": {"email": "bob@x.org", "note": "555-867-5309"}}, rules)
+    assert (result.value, result.fields) == ({"user": USER}, ["user"])
+
+
+@pytest.mark.parametrize(
+    ("value", "fields"),
+    [
+        ({"a": "bob@x.org", "b": "bob@x.org"}, ["a", "b"]),
+        ({"a": "bob@x.org ann@x.org", "b": {"a": "bob@x.org"}}, ["a"]),
+        ({"to": ["bob@x.org", {"cc": "bob@x.org"}, ["bob@x.org"]]}, ["to", "cc"]),
+        ({"to": [["x"], [["bob@x.org"]]]}, ["to"]),
+        (["bob@x.org"], []),
+        ("bob@x.org", []),
+        ({"user_id": "u", "message": "bob@x.org"}, ["user_id", "message"]),
+        ({"message": "bob@x.org", "user_id": "u"}, ["message", "user_id"]),
+        ({"a": "bob@x.org", "password": "p", "b": "bob@x.org", "user": {"n": 1}}, ["a", "password", "b", "user"]),
+        ({"m": {"ssn": "1", "note": "bob@x.org"}, "z": {"email": "e"}}, ["ssn", "note", "email"]),
+        ({"email": "e", "bob@x.org": "plum", "ssn": "s"}, ["email", EMAIL, "ssn"]),
+    ],
+)
+def test_fields_are_unique_and_in_document_order(rules: Rules, value: Any, fields: list[str]) -> None:
+    """Leaf names; a string in a list takes the name of the field that holds the list."""
+    assert redact(value, rules).fields == fields
+
+
+# Exemptions
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        {"trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"},
+        {"traceId": "4bf92f3577b34da6a3ce929d0e0e4736", "span-id": "00f067aa0ba902b7"},
+        {"traceparent": "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"},
+        {"request_id": "req789"},
+        {"event_id": "4111111111111111"},
+        {"sha256": "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"},
+        {"sha256": ["e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"]},
+        {"prompt_hash": "d41d8cd98f00b204e9800998ecf8427e"},
+        {"timestamp": "2025-09-03T10:30:00Z"},
+        {"timestamp": 4111111111111111},
+        {"created_at": 4111111111111111, "start_time": "555-867-5309"},
+        {"version": "1.2.3.4"},
+        {"api_version": "10.0.0.1", "model": "user123"},
+    ],
+)
+def test_what_its_name_explains_is_left(rules: Rules, value: Any) -> None:
+    """Ids of calls, digests, times and versions stay under their own names."""
+    result = redact(value, rules)
+    assert (result.value, result.findings) == (value, ())
+
+
+@pytest.mark.parametrize(
+    ("value", "wanted"),
+    [
+        ({"trace_id": "bob@x.org"}, {"trace_id": EMAIL}),
+        ({"version": "4111111111111111"}, {"version": CARD}),
+        ({"sha256": "bob@x.org"}, {"sha256": EMAIL}),
+        ({"timestamp": "bob@x.org"}, {"timestamp": EMAIL}),
+        ({"version": {"note": "1.2.3.4"}}, {"version": {"note": IP}}),
+        ({"note": "1.2.3.4"}, {"note": IP}),
+    ],
+)
+def test_an_exemption_holds_for_its_detectors_and_its_field_alone(rules: Rules, value: Any, wanted: Any) -> None:
+    """What a name does not explain is still found, and a field below has its own name."""
+    assert redact(value, rules).value == wanted
+
+
+# Findings
+
+
+@pytest.mark.parametrize(
+    ("text", "wanted", "detectors"),
+    [
+        ("mail user123@x.org", f"mail {EMAIL}", ["email"]),
+        ("bob@sess456.org", EMAIL, ["email"]),
+        ("sk-user123-1234567890abcdef", KEY, ["api_key"]),
+        ("bob@x.org 555-867-5309", f"{EMAIL} {PHONE}", ["email", "phone"]),
+        ("phone +44 20 7946 0958", f"phone {PHONE}", ["phone"]),
+    ],
+)
+def test_overlapping_findings_become_one(rules: Rules, text: str, wanted: str, detectors: list[str]) -> None:
+    """The longest of them names it, and each character is replaced once."""
+    result = redact(text, rules)
+    assert result.value == wanted
+    assert [found.detector for found in result.findings] == detectors
+
+
+def test_a_finding_says_what_was_done_and_keeps_no_value(rules: Rules) -> None:
+    """Pointer, detector, action, field and length, and no word of the value."""
+    (found,) = redact({"a": ["mail bob@x.org"]}, rules).findings
+    assert (found.pointer, found.detector, found.action, found.field, found.length) == (
+        "/a/0",
+        "email",
+        "redact",
+        "a",
+        9,
+    )
+    assert "bob" not in repr(found)
+
+
+# Safety
+
+
+def _with(rules: Rules, change: Callable[[Detector], Detector]) -> Rules:
+    return replace(rules, detectors=tuple(change(detector) for detector in rules.detectors))
+
+
+def _fail(_: Candidate) -> bool:
+    raise ZeroDivisionError
+
+
+@pytest.mark.parametrize(
+    ("value", "wanted", "pointers"),
+    [
+        ("card 4111111111111111", "[REDACTED]", [""]),
+        ({"a": "card 4111111111111111", "b": "x"}, {"a": "[REDACTED]", "b": "x"}, ["/a"]),
+        ({"a": ["x", "4111111111111111 bob@x.org"]}, {"a": ["x", "[REDACTED]"]}, ["/a/1"]),
+        ({"a": 4111111111111111}, {"a": "[REDACTED]"}, ["/a"]),
+        ({"4111111111111111": 1}, {"[REDACTED]": 1}, ["/[REDACTED]"]),
+    ],
+)
+def test_a_detector_that_fails_withholds_the_text_whole(
+    rules: Rules, value: Any, wanted: Any, pointers: list[str]
+) -> None:
+    """A fault never lets a raw value through, touches no other text, and is reported as `failed`."""
+    broken = _with(rules, lambda d: replace(d, validate=Validator(_fail)) if d.name == "credit_card" else d)
+    result = redact(value, broken)
+    assert result.value == wanted
+    assert [(found.pointer, found.detector) for found in result.findings] == [(at, FAILED) for at in pointers]
+    assert redact("bob@x.org", broken).value == EMAIL
+
+
+def test_a_text_that_is_no_unicode_is_withheld(rules: Rules) -> None:
+    """Half of a surrogate pair cannot be searched, so nothing of its text goes out."""
+    result = redact({"a": "bob@x.org \ud800", "\udfff": "b"}, rules)
+    assert result.value == {"a": "[REDACTED]", "[REDACTED]": "b"}
+    assert {found.detector for found in result.findings} == {FAILED}
+
+
+class _Never:
+    """Stands in for a pattern or a set, and fails when it is asked anything."""
+
+    def __getattr__(self, name: str) -> Any:
+        raise AssertionError(name)
+
+
+@pytest.mark.parametrize("text", ["", "Hello world", "naïve \u0664\u0662", "a longer text\nwith two lines"])
+def test_a_clean_text_takes_the_short_way(rules: Rules, text: str) -> None:
+    """Where the set says that nothing occurs, no pattern is asked: the fail-closed way is not the usual one."""
+    unasked = _with(rules, lambda detector: replace(detector, pattern=_Never()))
+    result = redact({"note": text, "n": 7}, unasked)
+    assert (result.value, result.findings) == ({"note": text, "n": 7}, ())
+
+
+def test_what_occurs_asks_those_detectors_alone(rules: Rules) -> None:
+    """A text with an e-mail address in it is searched by the detector of e-mail addresses."""
+    only_email = _with(rules, lambda d: d if d.name == "email" else replace(d, pattern=_Never()))
+    result = redact("mail bob@x.org", only_email)
+    assert (result.value, [found.detector for found in result.findings]) == (f"mail {EMAIL}", ["email"])
+
+
+def test_without_the_set_every_detector_decides(rules: Rules) -> None:
+    """A set that fails costs time and not a finding, and a clean text is not withheld."""
+    slow = replace(rules, any_of=_Never())
+    assert redact(["mail bob@x.org", "Hello world", 7], slow).value == [f"mail {EMAIL}", "Hello world", 7]
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        {"a": ["bob@x.org", {"bob@x.org": 1}], "password": {"b": ["c"]}},
+        ["4111111111111111", 4111111111111111],
+        {"a": 1},
+    ],
+)
+def test_the_input_is_not_changed(rules: Rules, value: Any) -> None:
+    """The caller's value is as it was, and shares no container that changed."""
+    before = copy.deepcopy(value)
+    redact(value, rules)
+    assert value == before
+
+
+# Time
+
+
+WORST = {
+    "dots": "a.",
+    "at": "a@",
+    "dotted address": "a@a.",
+    "digits and spaces": "1 ",
+    "digits and dashes": "1-",
+    "digits": "1",
+    "groups of four": "4111 ",
+    "plus": "+1 5 ",
+    "trunk": "012 3 ",
+    "brackets": "(0",
+    "context": "phone 1234567 ",
+    "ssn": "123-45-6789-",
+    "octets": "1.1.1.",
+    "colons": ":",
+    "hextets": "ab1:",
+    "random": "0f",
+    "words and dashes": "sk-",
+    "user": "user",
+    "users": "user1 ",
+    "session": "sess_",
+    "Arabic digits": "\u0664 ",
+    "a ligature of 18": "\ufdfa",
+}
+
+
+@pytest.mark.timeout(5)
+@pytest.mark.parametrize("piece", WORST.values(), ids=WORST.keys())
+def test_time_is_linear_in_a_text(rules: Rules, piece: str) -> None:
+    """128 KB of what a pattern likes least are searched in seconds, where a quadratic way takes minutes."""
+    redact(piece * (LARGE // len(piece.encode())), rules)
+
+
+@pytest.mark.timeout(5)
+@pytest.mark.parametrize("piece", ["a1", "a.", "\u0664 "])
+def test_time_is_linear_in_a_name(rules: Rules, piece: str) -> None:
+    """A name of 128 KB is a text like any other."""
+    redact({piece * (LARGE // len(piece.encode())): 1}, rules)
+
+
+@pytest.mark.timeout(5)
+def test_time_is_linear_in_the_number_of_names(rules: Rules) -> None:
+    """Sixteen thousand names that redact alike, all of which fit one event, are numbered in seconds."""
+    result = redact({f"{number}@x.org": 0 for number in range(16_000)}, rules)
+    assert len(result.value) == 16_000
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        {"user1 " * 2_000: 1},
+        {"x" * 60_000: ["b@x.org"] * 2_000},
+        {"b@x.org " * 1_000: {"b@x.org " * 1_000: ["b@x.org"] * 999}},
+    ],
+    ids=["findings in a name", "findings below a name", "both"],
+)
+def test_memory_is_linear_in_a_value(rules: Rules, value: Any) -> None:
+    """Thousands of findings, each of which points through one long name, do not copy that name thousands of times."""
+    redact(value, rules)
+    tracemalloc.start()
+    try:
+        redact(value, rules)
+        _, peak_bytes = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak_bytes < 20_000_000
+
+
+# Any value
+
+
+@pytest.fixture(scope="module")
+def scan(rules: Rules) -> Callable[[Any], RedactedPayload]:
+    """Redact by the shipped rules; what fails shows the value and not the rules."""
+    return lambda value: redact(value, rules)
+
+
+CANARIES = [
+    *("bob.smith@example.org", "+44 20 7946 0958", "555-867-5309", "4111 1111 1111 1111", "5500000000000004"),
+    *("123-45-6789", "192.168.1.77", "2001:db8::8a2e:370:7334", "sk-1234567890abcdef", RANDOM_KEY, "user4711"),
+    *("sess4711", "07700 900 123"),
+]
+# What sets a value off from its neighbours; "" is the end of the text.
+BEFORE = ["", " ", "\n", "\t", '"', "(", "[", "<", "{", ": ", "= ", ", ", "the ", "is: ", "\u3000"]
+AFTER = ["", " ", "\n", '"', ")", "]", ">", "}", ", ", "; ", ". ", "? ", "!", ": ", " and", " 7", " 12/26", " - 10 am"]
+
+words = st.text(alphabet=string.ascii_letters + " ", max_size=12)
+numbers = st.integers(-(2**63), 2**63 - 1) | st.floats(allow_nan=False, allow_infinity=False)
+pieces = st.sampled_from(
+    [*CANARIES, *BEFORE, *AFTER, "1", "22", "-", ".", "phone", "ssn", "version", "v", "@", "x.org", "[REDACTED_EMAIL]"]
+)
+texts = st.text(max_size=20) | st.lists(pieces, max_size=7).map("".join)
+names = st.sampled_from(["a", "note", "user_id", "billingEmail", "trace_id", "version", "sha256", "timestamp"]) | texts
+
+
+def documents(leaves: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
+    return st.recursive(
+        leaves, lambda below: st.lists(below, max_size=4) | st.dictionaries(names, below, max_size=4), max_leaves=8
+    )
+
+
+documents_of_any_kind = documents(st.none() | st.booleans() | numbers | texts)
+
+
+@st.composite
+def planted(draw: st.DrawFn) -> tuple[Any, str]:
+    """A document of letters, and what stands in one of its texts or names."""
+    canary = draw(st.sampled_from(CANARIES))
+    before, after = draw(st.sampled_from(BEFORE)), draw(st.sampled_from(AFTER))
+    text = (before and draw(words) + before) + canary + (after and after + draw(words))
+    value: Any = draw(st.sampled_from([text, {text: "plum"}, {text: {"note": text}}]))
+    for _ in range(draw(st.integers(0, 3))):
+        value = draw(st.sampled_from([[value], ["plum", value], {"note": value}, {"args": {"n": 1}, "z": value}]))
+    return value, canary
+
+
+@given(planted())
+def test_a_planted_value_never_survives(scan: Callable[[Any], RedactedPayload], plant: tuple[Any, str]) -> None:
+    """What is personal is gone from every text and name, whatever stands before and behind it."""
+    value, canary = plant
+    assert canary not in json.dumps(scan(value).value, ensure_ascii=False)
+
+
+@given(documents_of_any_kind)
+def test_a_second_run_changes_nothing(scan: Callable[[Any], RedactedPayload], value: Any) -> None:
+    """What is left of any JSON value holds nothing that is found once its neighbours are gone."""
+    once = scan(value).value
+    assert scan(once).value == once
+
+
+@given(documents_of_any_kind)
+def test_the_shape_is_kept(scan: Callable[[Any], RedactedPayload], value: Any) -> None:
+    """Objects keep their number of members, lists their items, and what is not text its value."""
+    _same_shape(value, scan(value).value)
+
+
+def _same_shape(before: Any, after: Any) -> None:
+    if isinstance(after, str):
+        assert after == before or "[REDACTED" in after
+    elif isinstance(before, dict):
+        assert len(after) == len(before)
+        for one, other in zip(before.values(), after.values(), strict=True):
+            _same_shape(one, other)
+    elif isinstance(before, list):
+        assert len(after) == len(before)
+        for one, other in zip(before, after, strict=True):
+            _same_shape(one, other)
+    else:
+        assert (after, type(after)) == (before, type(before))
+
+
+@given(documents_of_any_kind)
+def test_every_change_is_reported_and_points_into_the_result(
+    scan: Callable[[Any], RedactedPayload], value: Any
+) -> None:
+    """No findings means no change, and each pointer leads to a value of the redacted document."""
+    result = scan(value)
+    assert bool(result.findings) or result.value == value
+    for found in result.findings:
+        at = result.value
+        for step in found.pointer.split("/")[1:]:
+            at = at[int(step) if isinstance(at, list) else step.replace("~1", "/").replace("~0", "~")]
