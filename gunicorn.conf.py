@@ -1,15 +1,18 @@
 """gunicorn's settings and hooks. No third-party import here: metric files must be named before one happens."""
 
+import fcntl
 import os
+import resource
 import shutil
+import signal
 import sys
 import tempfile
 import time
 from typing import Any
 
 from app.banner import banner
-from app.errors import ConfigError, SettingsError
-from app.settings import Settings
+from app.errors import OperatorError, SettingsError
+from app.settings import Settings, is_loopback
 
 try:
     settings = Settings.from_env(os.environ)
@@ -26,10 +29,19 @@ graceful_timeout = settings.graceful_timeout_s
 timeout = 30
 # A queue of new connections; nothing is gained by more than the kernel keeps (net.core.somaxconn).
 backlog = 2048
+# Slow and idle connections cost a greenlet each; they must not use up the places of the others.
+worker_connections = 4096
 limit_request_line = 8190
 limit_request_fields = 100
 limit_request_field_size = 8190
+# No header of a client's changes which path is served.
+forwarder_headers = ""
 control_socket_disable = True
+
+# What of a stop is left when a worker has waited for its requests, besides delivering (`drain_s`): ending them.
+_ENDING_S = 2.5
+_OPEN_FILES = 65_536
+_LOCK_WAIT_S = 5.0
 
 _metrics_dir = settings.data_dir / "metrics" / str(settings.port)
 # prometheus_client reads this when it is first imported, which is in the workers.
@@ -37,21 +49,15 @@ os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(_metrics_dir)
 
 
 def on_starting(server: Any) -> None:
-    """Refuse what the settings could not see: workers asked for on the command line, a bad row in config/."""
-    from app.config_files import load  # noqa: PLC0415 - it imports re2
-
-    asked = server.cfg.workers
-    if asked > 1 and not settings.redis_url and settings.web_concurrency is None:
-        sys.exit(f"workers: {asked} would each have a cache of their own; set REDIS_URL, or WEB_CONCURRENCY={asked}")
+    """Refuse, in one line, what the settings by themselves could not see."""
     try:
-        load(settings.config_dir)
-    except ConfigError as exc:
+        _check_command_line(server.cfg)
+        _check_files()
+        # Held by the master for its life; its workers let go of it.
+        server.data_dir_lock = _lock_data_dir()
+    except OperatorError as exc:
         sys.exit(str(exc))
-    try:
-        settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-        tempfile.TemporaryFile(dir=settings.data_dir).close()
-    except OSError as exc:
-        sys.exit(f"DATA_DIR: takes a folder that can be written to ({type(exc).__name__})")
+    _allow_open_files()
 
 
 def when_ready(server: Any) -> None:
@@ -69,9 +75,17 @@ def pre_fork(server: Any, worker: Any) -> None:
     worker.slot = next(slot for slot in range(len(taken) + 1) if slot not in taken)
 
 
-def post_fork(server: Any, worker: Any) -> None:  # noqa: ARG001 - gunicorn's signature
-    """Tell the worker its slot, before the application is imported."""
+def post_fork(server: Any, worker: Any) -> None:
+    """Tell the worker its slot, before the application is imported, and what it may take of a stop."""
+    # Until it has handlers of its own it has the master's, which would swallow a signal.
+    for name in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT):
+        signal.signal(name, signal.SIG_DFL)
+    os.close(server.data_dir_lock)
     os.environ["WORKER_SLOT"] = str(worker.slot)
+    worker.io_timeout_s = settings.body_timeout_s
+    # In this process only: the master still counts to the whole, and then kills.
+    wait_s = settings.graceful_timeout_s - settings.drain_s - _ENDING_S
+    worker.cfg.set("graceful_timeout", max(0, int(wait_s)))
 
 
 def post_worker_init(worker: Any) -> None:
@@ -84,3 +98,58 @@ def worker_exit(server: Any, worker: Any) -> None:  # noqa: ARG001 - gunicorn's 
     services = worker.services() if worker.pid == os.getpid() else None
     if services is not None:
         services.close(settings.drain_s)
+
+
+def _check_command_line(cfg: Any) -> None:
+    """gunicorn's own options can ask for what the settings would refuse."""
+    for address in cfg.address:
+        if isinstance(address, tuple) and not is_loopback(address[0]) and not settings.allow_anonymous:
+            raise SettingsError(f"bind: {address[0]} is no loopback address; that needs ALLOW_ANONYMOUS=true")
+    if cfg.workers > 1 and not settings.redis_url and settings.web_concurrency is None:
+        raise SettingsError(
+            f"workers: {cfg.workers} would each have a cache of their own; "
+            f"set REDIS_URL, or WEB_CONCURRENCY={cfg.workers}"
+        )
+
+
+def _check_files() -> None:
+    """The tables under config/ and the secret can be read, and DATA_DIR can be written to."""
+    from app.adapters.secret_file import read_secret  # noqa: PLC0415 - only the master asks
+    from app.config_files import load  # noqa: PLC0415 - it imports re2
+
+    load(settings.config_dir)
+    if settings.cache_key_secret_file is not None:
+        try:
+            read_secret(settings.cache_key_secret_file)
+        except (OSError, ValueError) as exc:
+            raise SettingsError("CACHE_KEY_SECRET_FILE: takes a file of 16 to 64 bytes that can be read") from exc
+    try:
+        settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=settings.data_dir).close()
+        _metrics_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as exc:
+        raise SettingsError(f"DATA_DIR: takes a folder that can be written to ({type(exc).__name__})") from exc
+
+
+def _lock_data_dir() -> int:
+    """Return the open lock: two services that write the same files would cut each other's lines."""
+    lock = os.open(settings.data_dir / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    deadline_s = time.monotonic() + _LOCK_WAIT_S
+    while True:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as exc:
+            # A master that was killed a moment ago may not be gone yet.
+            if time.monotonic() > deadline_s:
+                raise SettingsError("DATA_DIR: takes a folder that no other service uses") from exc
+            time.sleep(0.1)
+        else:
+            return lock
+
+
+def _allow_open_files() -> None:
+    """A connection is an open file, and the usual limit of 1,024 is less than a worker may hold."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = _OPEN_FILES if hard == resource.RLIM_INFINITY else min(_OPEN_FILES, hard)
+    if soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))

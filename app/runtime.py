@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from types import TracebackType
 from typing import Final, Self, TypeVar
+from weakref import WeakSet
 
 import gevent
 from gevent.event import Event
@@ -19,6 +20,9 @@ Step = Callable[[float, bool], float | None]
 
 LONGEST_NAP_S: Final = 0.2
 """How late a loop may see that there is work: a fifth of the age at which a batch is due."""
+
+LAST_HEAD_S: Final = 1.0
+"""How long a new connection may wait for its request on a worker that stops."""
 
 _FAULT_PAUSE_S: Final = 1.0
 _OFFLOAD_THREADS: Final = 1
@@ -48,6 +52,10 @@ class Runtime:
         if not done:
             self._pool.kill(timeout=1.0)
         return bool(done)
+
+    def breathe(self) -> None:
+        """Let the others run: for long work between whose parts nothing is half done."""
+        gevent.sleep(0)
 
     def offload(self, call: Callable[[], T]) -> T:
         """Run a blocking call (a sync to disk) on a thread, and let other greenlets run meanwhile.
@@ -101,39 +109,60 @@ class TimeLimit(AbstractContextManager["TimeLimit"]):
 
 
 class IdleConnections:
-    """The connections on which nothing is under way, so that a stop need not wait for them."""
+    """The connections on which nothing is under way, so that a stop need not wait for them.
+
+    A worker that is told to stop goes on accepting for up to a second (gunicorn's loop); a connection that
+    has not had its first request yet is given that long, one that was only kept open is ended at once.
+    """
 
     def __init__(self) -> None:
         """None yet."""
         self._waiting: set[gevent.Greenlet] = set()
+        self._served: WeakSet[gevent.Greenlet] = WeakSet()
         self._closed = False
 
     def wait(self, seconds: float) -> "_Waiting":
         """Return a block that waits at most `seconds` for a request's head."""
-        return _Waiting(self._waiting, 0.0 if self._closed else seconds)
+        return _Waiting(self, gevent.getcurrent(), min(seconds, LAST_HEAD_S) if self._closed else seconds)
 
     def close(self) -> None:
-        """End the connections that wait."""
+        """End the connections that wait for another request, and soon those that wait for their first."""
         self._closed = True
         for greenlet in list(self._waiting):
+            if greenlet in self._served:
+                greenlet.kill(block=False)
+            else:
+                gevent.spawn_later(LAST_HEAD_S, self._end_idle, greenlet)
+
+    def began(self, greenlet: gevent.Greenlet) -> None:
+        """Note that a connection waits."""
+        self._waiting.add(greenlet)
+
+    def ended(self, greenlet: gevent.Greenlet) -> None:
+        """Note that its wait is over."""
+        self._waiting.discard(greenlet)
+        self._served.add(greenlet)
+
+    def _end_idle(self, greenlet: gevent.Greenlet) -> None:
+        if greenlet in self._waiting:
             greenlet.kill(block=False)
 
 
 class _Waiting:
-    def __init__(self, waiting: set[gevent.Greenlet], seconds: float) -> None:
-        self._waiting = waiting
+    def __init__(self, connections: IdleConnections, greenlet: gevent.Greenlet, seconds: float) -> None:
+        self._connections = connections
+        self._greenlet = greenlet
         self._timeout = gevent.Timeout(seconds, exception=False)
-        self._greenlet = gevent.getcurrent()
 
     def __enter__(self) -> None:
-        self._waiting.add(self._greenlet)
+        self._connections.began(self._greenlet)
         self._timeout.start()
 
     def __exit__(
         self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None
     ) -> bool:
         self._timeout.close()
-        self._waiting.discard(self._greenlet)
+        self._connections.ended(self._greenlet)
         return exc is self._timeout
 
 

@@ -16,6 +16,7 @@ from typing import Any
 import orjson
 from gunicorn import glogging
 from gunicorn.http import errors as http_errors
+from gunicorn.workers.base_async import AsyncWorker
 from gunicorn.workers.ggevent import GeventWorker
 
 from app.core import problems, times
@@ -51,11 +52,18 @@ class Worker(GeventWorker):
     """gunicorn's gevent worker with our refusals and a quick stop."""
 
     slot = 0
+    io_timeout_s = 10.0
+    """How long one read or write on a connection may wait: a client that does not read must not hold us."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         """As gunicorn makes it, in the master."""
         super().__init__(*args, **kwargs)
         self._idle = IdleConnections()
+
+    def handle(self, listener: Any, client: Any, addr: Any) -> None:
+        """Serve a connection, as gunicorn does but with a limit on each read and write."""
+        client.settimeout(self.io_timeout_s)
+        AsyncWorker.handle(self, listener, client, addr)
 
     def services(self) -> Any:
         """Return the application's services, or None where it never came up."""

@@ -9,6 +9,7 @@ from typing import Final
 
 from app import config_files
 from app.adapters.dead_letter_files import DeadLetterFiles
+from app.adapters.embedded_bounds import EmbeddedBounds
 from app.adapters.file_sink import FileSink
 from app.adapters.loki_http import LokiHttp
 from app.adapters.memory_spool import MemorySpool
@@ -110,6 +111,7 @@ class Services:
             ),
             clock=Clock(stamp_ns=Stamps(), monotonic_s=time.monotonic, new_id=lambda: f"evt_{uuid.uuid4().hex}"),
             reader=reader,
+            breathe=self._runtime.breathe,
         )
         self.cache = CacheHandler(
             cache=self._cache,
@@ -216,6 +218,9 @@ class Services:
                 tenant=settings.loki_tenant,
                 connect_timeout_s=settings.loki_connect_timeout_s,
                 read_timeout_s=settings.loki_read_timeout_s,
+                time_limit=lambda: TimeLimit(
+                    settings.loki_connect_timeout_s + settings.loki_read_timeout_s, TimeoutError()
+                ),
             )
         return FileSink(
             settings.data_dir / "logs",
@@ -237,7 +242,11 @@ class Services:
             secret=_cache_secret(settings),
             time_limit=lambda: TimeLimit(settings.cache_deadline_s, CacheAwayError()),
             on_collision=self.telemetry.cache_collision,
-            max_entries=None if settings.redis_url else settings.embedded_cache_max_entries,
+            bounds=None
+            if settings.redis_url
+            else EmbeddedBounds(
+                max_entries=settings.embedded_cache_max_entries, max_bytes=settings.embedded_cache_max_bytes
+            ),
         )
 
 

@@ -1,7 +1,8 @@
 """Grafana Loki over HTTP: the only `requests` import."""
 
 import gzip
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Final
 
 import requests
@@ -23,8 +24,21 @@ _MAX_ANSWER_BYTES: Final = 8192
 class LokiHttp:
     """Pushes batches over one kept connection. One instance a greenlet: its session is not shared."""
 
-    def __init__(self, url: str, *, tenant: str | None, connect_timeout_s: float, read_timeout_s: float) -> None:
-        """`url` is Loki's base address, or that of its push call."""
+    def __init__(
+        self,
+        url: str,
+        *,
+        tenant: str | None,
+        connect_timeout_s: float,
+        read_timeout_s: float,
+        time_limit: Callable[[], AbstractContextManager[object]] = nullcontext,
+    ) -> None:
+        """`url` is Loki's base address, or that of its push call.
+
+        The two times bound single reads only; `time_limit` is a block that raises TimeoutError when a whole
+        exchange takes too long, as with an answer that comes a byte at a time.
+        """
+        self._time_limit = time_limit
         self._base = url.rstrip("/").removesuffix(PUSH_PATH)
         self._timeout = (connect_timeout_s, read_timeout_s)
         self._session = requests.Session()
@@ -36,17 +50,20 @@ class LokiHttp:
     def send(self, batch: Sequence[Redacted]) -> Verdict:
         """Push a batch and say what Loki made of it."""
         try:
-            with self._session.post(
-                self._base + PUSH_PATH,
-                data=gzip.compress(encode(batch), _GZIP_LEVEL, mtime=0),
-                headers={"Content-Type": "application/json", "Content-Encoding": "gzip"},
-                timeout=self._timeout,
-                allow_redirects=False,
-                stream=True,
-            ) as answer:
+            with (
+                self._time_limit(),
+                self._session.post(
+                    self._base + PUSH_PATH,
+                    data=gzip.compress(encode(batch), _GZIP_LEVEL, mtime=0),
+                    headers={"Content-Type": "application/json", "Content-Encoding": "gzip"},
+                    timeout=self._timeout,
+                    allow_redirects=False,
+                    stream=True,
+                ) as answer,
+            ):
                 body = answer.raw.read(_MAX_ANSWER_BYTES, decode_content=True)
                 return classify(answer.status_code, answer.headers, body.decode(errors="replace"))
-        except requests.Timeout:
+        except (requests.Timeout, TimeoutError):
             return Retry("timeout")
         except (requests.RequestException, OSError, ValueError):
             return Retry("connection")
@@ -59,12 +76,15 @@ class LokiHttp:
     def probe(self) -> str | None:
         """Ask for /ready: anything but a 5xx means that Loki, or a gateway before it, is there."""
         try:
-            with self._session.get(
-                self._base + READY_PATH, timeout=self._timeout, allow_redirects=False, stream=True
-            ) as answer:
+            with (
+                self._time_limit(),
+                self._session.get(
+                    self._base + READY_PATH, timeout=self._timeout, allow_redirects=False, stream=True
+                ) as answer,
+            ):
                 server_error = 500
                 return "not_ready" if answer.status_code >= server_error else None
-        except requests.Timeout:
+        except (requests.Timeout, TimeoutError):
             return "timeout"
         except (requests.RequestException, OSError, ValueError):
             return "connection"

@@ -17,6 +17,7 @@ class MemoryLane:
         self._peeked: Labels | None = None
         self.queued_bytes = 0
         self.queued_events = 0
+        self.memory_bytes = 0
 
     @property
     def oldest_s(self) -> float:
@@ -28,6 +29,7 @@ class MemoryLane:
         self._streams.setdefault(entry.labels, deque()).append((now_s, entry))
         self.queued_bytes += entry.size_bytes
         self.queued_events += 1
+        self.memory_bytes += entry.memory_bytes
 
     def peek(self, max_bytes: int, max_events: int) -> Sequence[Redacted]:
         """Return the oldest events of one stream within both bounds, at least one where any waits."""
@@ -52,26 +54,29 @@ class MemoryLane:
             _, entry = waiting.popleft()
             self.queued_bytes -= entry.size_bytes
             self.queued_events -= 1
+            self.memory_bytes -= entry.memory_bytes
         if not waiting:
             del self._streams[self._peeked]
             self._peeked = None
 
 
 class MemorySpool:
-    """Lanes that share one bound in bytes."""
+    """Lanes that share one bound in bytes of memory."""
 
     def __init__(self, *, max_bytes: int, lanes: int) -> None:
         """`lanes` are shipped side by side; a stream always takes the same one."""
         self._max_bytes = max_bytes
         self._lanes = [MemoryLane() for _ in range(lanes)]
         self._closed = False
+        self._refused = False
 
     def append(self, entries: Sequence[Redacted], now_s: float) -> None:
         """Keep all or none; raise SpoolFullError, or DrainingError once closed."""
         if self._closed:
             raise DrainingError
-        size = sum(entry.size_bytes for entry in entries)
-        if size + self._queued_bytes() > self._max_bytes:
+        size = sum(entry.memory_bytes for entry in entries)
+        self._refused = size + self._memory_bytes() > self._max_bytes
+        if self._refused:
             raise SpoolFullError
         for entry in entries:
             self._lane_of(entry.labels).append(entry, now_s)
@@ -86,11 +91,12 @@ class MemorySpool:
 
     @property
     def is_full(self) -> bool:
-        """Whether not even a small event fits."""
-        return self._queued_bytes() + _SMALL_EVENT_BYTES > self._max_bytes
+        """Whether not even a small event fits, or the last call found no room and little has come free since."""
+        room = self._max_bytes - self._memory_bytes()
+        return room < _SMALL_EVENT_BYTES or (self._refused and room < self._max_bytes * _ROOM_AGAIN)
 
-    def _queued_bytes(self) -> int:
-        return sum(lane.queued_bytes for lane in self._lanes)
+    def _memory_bytes(self) -> int:
+        return sum(lane.memory_bytes for lane in self._lanes)
 
     def _lane_of(self, labels: Labels) -> MemoryLane:
         # crc32, not hash(): the same stream takes the same lane in every process and after a restart.
@@ -98,3 +104,5 @@ class MemorySpool:
 
 
 _SMALL_EVENT_BYTES = 1024
+_ROOM_AGAIN = 0.1
+"""The share of the bound that must be free before a spool that refused is called well."""

@@ -19,12 +19,17 @@ from redis.maint_notifications import MaintNotificationsConfig
 from redis.retry import Retry
 
 from app.adapters.breaker import Breaker
+from app.adapters.embedded_bounds import EmbeddedBounds
 from app.core.keys import storage_digest
+from app.core.strict_json import JsonFault, check
 from app.errors import CacheAwayError
 from app.ports import MISS, CacheEntry, Health, _Miss
 
 FORMAT: Final = 1
 """Version of the envelope; an entry of another is a miss."""
+
+_LATEST_S: Final = 1e11
+"""The year 5138: a later time is none that we wrote."""
 
 _FAILURES: Final = 5
 _OPEN_S: Final = 1.0
@@ -73,15 +78,15 @@ class RedisCache:
         secret: bytes,
         time_limit: Callable[[], AbstractContextManager[object]],
         on_collision: Callable[[], None],
-        max_entries: int | None = None,
+        bounds: EmbeddedBounds | None = None,
         monotonic_s: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`time_limit` bounds one operation in all; `max_entries` bounds an embedded store, which has no maxmemory."""
+        """`time_limit` bounds one operation in all; `bounds` hold an embedded store."""
         self._client = client
         self._secret = secret
         self._time_limit = time_limit
         self._on_collision = on_collision
-        self._max_entries = max_entries
+        self._bounds = bounds
         self._monotonic_s = monotonic_s
         self._breaker = Breaker(_FAILURES, _OPEN_S)
         self._away_since_s: float | None = None
@@ -103,16 +108,20 @@ class RedisCache:
         """Store `data` for `ttl_s` seconds; raise CacheAwayError."""
         digest = storage_digest(key, self._secret)
         entry = CacheEntry(data, now_s, now_s + ttl_s)
+        name, envelope = _name(namespace, digest), _envelope(entry, digest)
         with self._guarded():
-            if self._max_entries is not None:
-                self._make_room(self._max_entries)
-            self._client.set(_name(namespace, digest), _envelope(entry, digest), ex=ttl_s)
+            if self._bounds is not None and (gone := self._bounds.add(name, len(envelope))):
+                self._client.delete(*gone)
+            self._client.set(name, envelope, ex=ttl_s)
         return entry
 
     def delete(self, namespace: str, key: str) -> bool:
         """Delete the entry and say whether there was one; raise CacheAwayError."""
+        name = _name(namespace, storage_digest(key, self._secret))
         with self._guarded():
-            return bool(self._client.delete(_name(namespace, storage_digest(key, self._secret))))
+            if self._bounds is not None:
+                self._bounds.discard(name)
+            return bool(self._client.delete(name))
 
     def health(self, now_s: float) -> Health:
         """Ask the store whether it is there."""
@@ -123,7 +132,7 @@ class RedisCache:
             self._away_since_s = self._away_since_s or now_s
             return Health("cache", "degraded", self._away_since_s, "does not answer")
         self._away_since_s = None
-        return Health("cache", "ok", now_s, "embedded" if self._max_entries is not None else "answers")
+        return Health("cache", "ok", now_s, "embedded" if self._bounds is not None else "answers")
 
     def close(self) -> None:
         """Close the connections."""
@@ -137,18 +146,14 @@ class RedisCache:
         try:
             with self._time_limit():
                 yield
+        except redis.ResponseError as exc:
+            # An answer, if a bad one (a full store, a key of another type): the store is there.
+            self._breaker.succeeded()
+            raise CacheAwayError from exc
         except (redis.RedisError, OSError, CacheAwayError) as exc:
             self._breaker.failed_at(self._monotonic_s())
             raise CacheAwayError from exc
         self._breaker.succeeded()
-
-    def _make_room(self, max_entries: int) -> None:
-        """Evict at random until one more fits, as Redis does under `allkeys-random`."""
-        while self._client.dbsize() >= max_entries:
-            victim = self._client.randomkey()
-            if victim is None:
-                return
-            self._client.delete(victim)
 
 
 def _name(namespace: str, digest: str) -> str:
@@ -171,8 +176,20 @@ def _open_envelope(raw: Any, digest: str) -> CacheEntry | None:
     """Return the entry, or None when the envelope is not the one of this digest."""
     try:
         envelope = orjson.loads(raw)
-        if envelope["v"] != FORMAT or envelope["d"] != digest or not isinstance(envelope["data"], dict):
-            return None
-        return CacheEntry(envelope["data"], float(envelope["stored_at"]), float(envelope["expires_at"]))
-    except (orjson.JSONDecodeError, KeyError, TypeError, ValueError):
+        data, times = envelope["data"], (envelope["stored_at"], envelope["expires_at"])
+    except (orjson.JSONDecodeError, KeyError, TypeError):
         return None
+    version = envelope.get("v")
+    ours = type(version) is int and version == FORMAT and envelope.get("d") == digest
+    if not ours or not isinstance(data, dict) or not all(map(_is_epoch_s, times)):
+        return None
+    try:
+        # What we stored nests 32 levels at most; deeper is another's, and could not be written out.
+        check(data)
+    except JsonFault:
+        return None
+    return CacheEntry(data, *times)
+
+
+def _is_epoch_s(value: Any) -> bool:
+    return type(value) in (int, float) and 0 <= value < _LATEST_S

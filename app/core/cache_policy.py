@@ -1,6 +1,7 @@
 """Which answers may be kept, for how long, and which arguments count: `config/cache.toml`."""
 
 import tomllib
+import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Final
@@ -36,7 +37,7 @@ class CachePolicy:
 
     def of(self, tool: str) -> ToolPolicy:
         """Return the policy of a tool."""
-        return self.tools.get(tool, self.default)
+        return self.tools.get(unicodedata.normalize("NFC", tool), self.default)
 
 
 def load_policy(text: str) -> CachePolicy:
@@ -53,7 +54,8 @@ def load_policy(text: str) -> CachePolicy:
     tools = table.get("tool", {})
     if not isinstance(tools, dict):
         raise PolicyError("write [tool.<name>], one for each tool")
-    return CachePolicy(default, {name: _policy(f"tool.{name}", row, default) for name, row in tools.items()})
+    named = {unicodedata.normalize("NFC", name): row for name, row in tools.items()}
+    return CachePolicy(default, {name: _policy(f"tool.{name}", row, default) for name, row in named.items()})
 
 
 def why_not_cacheable(policy: ToolPolicy, data: Mapping[str, Any]) -> str | None:
@@ -88,7 +90,7 @@ def _policy(name: str, row: Any, base: ToolPolicy) -> ToolPolicy:
         raise PolicyError(f"[{name}] ttl: seconds, {MIN_TTL_S} to {MAX_TTL_S}")
     return replace(
         base,
-        ignore=frozenset(ignore),
+        ignore=frozenset(unicodedata.normalize("NFC", name) for name in ignore),
         loose=row.get("loose", base.loose),
         ttl_s=ttl_s,
         cacheable=row.get("cacheable", base.cacheable),

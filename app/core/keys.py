@@ -2,6 +2,7 @@
 
 import hashlib
 import re
+import string
 import unicodedata
 from typing import Any, Final
 
@@ -62,7 +63,7 @@ def cache_key(tool: str, args: dict[str, Any], policy: ToolPolicy) -> tuple[str,
 
 def canonical_args(args: dict[str, Any], policy: ToolPolicy) -> dict[str, Any]:
     """Return the arguments as every equal call has them: sorted, NFC, `1.0` as `1`, without the ignored."""
-    kept = {name: value for name, value in args.items() if name not in policy.ignore}
+    kept = {name: value for name, value in args.items() if unicodedata.normalize("NFC", name) not in policy.ignore}
     canonical: dict[str, Any] = _canonical(kept, loose=policy.loose)
     return canonical
 
@@ -95,9 +96,14 @@ def _canonical(value: Any, *, loose: bool) -> Any:
 
 
 def _loosened(text: str) -> str:
-    """Case and punctuation do not count; letters of every script, their vowel signs and digits do."""
+    """Case and punctuation do not count; letters of every script, their vowel signs, digits and symbols do."""
     folded = unicodedata.normalize("NFC", text.casefold())
-    return "".join(sign if unicodedata.category(sign)[0] in "LMN" else "_" for sign in folded)
+    return "".join(sign if _counts(sign) else "_" for sign in folded)
+
+
+def _counts(sign: str) -> bool:
+    # ASCII's `<`, `+` or `$` are symbols to Unicode and punctuation to whoever types them.
+    return sign not in string.punctuation and unicodedata.category(sign)[0] in "LMNS"
 
 
 def _canonical_members(members: dict[str, Any], *, loose: bool) -> dict[str, Any]:

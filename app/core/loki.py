@@ -60,24 +60,26 @@ class Streams:
         self._env = env
         self._worker = worker
         self._max_streams = max_streams
-        self._known: set[tuple[str, str, str]] = set()
+        self._known: dict[tuple[str, str, str], Labels] = {}
 
-    def labels(self, *, service: str | None, event: str, tenant: str) -> dict[str, str]:
-        """Return the labels of an event: client strings are only ever values, and checked."""
+    def labels(self, *, service: str | None, event: str, tenant: str) -> Labels:
+        """Return the labels of an event, the same object for each event of a stream.
+
+        Client strings are only ever values, and checked.
+        """
         service_name = UNKNOWN_SERVICE if service is None else label_value(service)
         wanted = (service_name, label_value(event), tenant)
+        if wanted not in self._known and len(self._known) >= self._max_streams:
+            wanted = (OTHER, OTHER, tenant)
         if wanted not in self._known:
-            if len(self._known) >= self._max_streams:
-                wanted = (OTHER, OTHER, tenant)
-            else:
-                self._known.add(wanted)
-        return {
-            "service_name": wanted[0],
-            "event": wanted[1],
-            "env": self._env,
-            "tenant": tenant,
-            "worker": self._worker,
-        }
+            self._known[wanted] = (
+                ("service_name", wanted[0]),
+                ("event", wanted[1]),
+                ("env", self._env),
+                ("tenant", tenant),
+                ("worker", self._worker),
+            )
+        return self._known[wanted]
 
 
 def label_value(text: str) -> str:

@@ -15,15 +15,17 @@ from operator import itemgetter
 from typing import Any, Final
 
 from app.core.events import Finding, Place, RedactedPayload
-from app.core.folding import fold
+from app.core.folding import fold, original_span
 from app.core.rules import Detector, FieldRule, Rules
-from app.core.spans import Span, find
+from app.core.spans import MAX_ASKED_PER_KB, Budget, Span, find
 
 MIN_NUMBER: Final = 10**11
 """The smallest JSON number a detector could mean: 12 digits, the shortest card."""
 
 FAILED = "failed"
 """The detector name under which a value stands that a fault in a detector has made us withhold."""
+
+_KB: Final = 1024
 
 _PASSES: Final = 4
 """How often a text is searched at most; one pass more than needed finds nothing and ends it."""
@@ -72,6 +74,8 @@ class _Edits:
         self.found: list[tuple[int, Path, str, str, int]] = []
         """(place in the document, path, detector, action, length)"""
         self.places = count()
+        self.budget = Budget(0)
+        """How often numbering plans may still be asked about this value."""
 
 
 def redact(value: Any, rules: Rules) -> RedactedPayload:
@@ -150,8 +154,10 @@ def _remembered_plan(key: _ByIdentity, name: str) -> _Plan:
 
 def _search(texts: Sequence[_Text], rules: Rules, edits: _Edits) -> None:
     # A newline is no part of a word, so `\b` at a text's ends holds in the joined text too.
-    if not _occurring("\n".join([text.text for text in texts]), rules):
+    joined = "\n".join([text.text for text in texts])
+    if not _occurring(joined, rules):
         return
+    edits.budget.left = MAX_ASKED_PER_KB * (len(joined) // _KB + 1)
     for text in texts:
         _search_text(text, rules, edits)
 
@@ -191,22 +197,23 @@ def _redact_text(text: _Text, rules: Rules, edits: _Edits) -> str | None:
         searched = text.text if current is None else current
         wanted = [detector for detector in _occurring(searched, rules) if detector.name not in text.exempt]
         data = fold(searched).encode()
-        spans = find(data, wanted, is_number=text.is_number)
+        spans = find(data, wanted, is_number=text.is_number, budget=edits.budget)
         if not spans:
             break
-        current = _replace(data, spans, text, edits)
+        current = _replace(searched, spans, text, edits)
     return current
 
 
-def _replace(data: bytes, spans: Sequence[Span], text: _Text, edits: _Edits) -> str:
+def _replace(searched: str, spans: Sequence[Span], text: _Text, edits: _Edits) -> str:
     pieces: list[str] = []
     position = 0
     for span in spans:
-        pieces += (data[position : span.start].decode(), span.detector.replacement)
-        position = span.end
-        length = len(data[span.start : span.end].decode())
-        edits.found.append((text.place, text.path, span.detector.name, span.detector.action, length))
-    pieces.append(data[position:].decode())
+        start, end = original_span(searched, span.start, span.end)
+        start = max(start, position)
+        pieces += (searched[position:start], span.detector.replacement)
+        position = end
+        edits.found.append((text.place, text.path, span.detector.name, span.detector.action, end - start))
+    pieces.append(searched[position:])
     return "".join(pieces)
 
 

@@ -15,9 +15,7 @@ CONTEXT_BYTES: Final = 48
 """How far before a match its context words may stand: "within a few words" (redaction.md)."""
 
 MAX_ASKED_PER_KB: Final = 32
-"""How often a numbering plan is asked; past it a candidate is redacted unasked (redaction.md)."""
-
-_KB: Final = 1024
+"""How often numbering plans may be asked; past it a candidate is redacted unasked (redaction.md)."""
 
 _LONG_CANDIDATE: Final = 256
 """A longer candidate that fails is not looked into: of what has no bound, the whole fails when no part would do."""
@@ -32,19 +30,28 @@ class Span:
     detector: Detector
 
 
-def find(data: bytes, detectors: Sequence[Detector], *, is_number: bool) -> list[Span]:
+@dataclass(slots=True)
+class Budget:
+    """How many questions to numbering plans are left; one for all texts of a value."""
+
+    left: int
+
+
+def find(data: bytes, detectors: Sequence[Detector], *, is_number: bool, budget: Budget) -> list[Span]:
     """Return what the detectors find in folded text, in order and without overlap.
 
     Overlapping spans become one, named by the longest of them (of equals, by the earlier row).
     """
     spans = [
-        span for detector in detectors if detector.numbers or not is_number for span in _of_detector(data, detector)
+        span
+        for detector in detectors
+        if detector.numbers or not is_number
+        for span in _of_detector(data, detector, budget)
     ]
     return _merged(spans) if len(spans) > 1 else spans
 
 
-def _of_detector(data: bytes, detector: Detector) -> Iterator[Span]:
-    budget = _Budget(MAX_ASKED_PER_KB * (len(data) // _KB + 1))
+def _of_detector(data: bytes, detector: Detector, budget: Budget) -> Iterator[Span]:
     position = 0
     while position < len(data) and (match := detector.pattern.search(data, position)) is not None:
         start, end = match.span()
@@ -62,12 +69,7 @@ def _of_detector(data: bytes, detector: Detector) -> Iterator[Span]:
             position = end
 
 
-@dataclass(slots=True)
-class _Budget:
-    left: int
-
-
-def _fitting_end(detector: Detector, data: bytes, start: int, end: int, budget: _Budget) -> int | None:
+def _fitting_end(detector: Detector, data: bytes, start: int, end: int, budget: Budget) -> int | None:
     """Where the value that starts at `start` ends, or None where there is none."""
     ahead = data[max(0, start - CONTEXT_BYTES) : start]
     if detector.context is not None and detector.context.search(ahead) is None:
@@ -80,9 +82,9 @@ def _fitting_end(detector: Detector, data: bytes, start: int, end: int, budget: 
         found = _candidate(data, start, stop)
         if not detector.validate.check(found):
             continue
-        if detector.validate.ask is None or not budget.left:
+        if detector.validate.ask is None or budget.left <= 0:
             return stop
-        budget.left -= 1
+        budget.left -= detector.validate.questions
         if detector.validate.ask(found):
             return stop
     return None

@@ -37,7 +37,9 @@ class Validator:
     shrinks: bool = False
     """A candidate that fails is tried again without its last groups: what stands behind a value is no part of it."""
     ask: Callable[[Candidate], bool] | None = None
-    """What `check` lets through is asked here too: a numbering plan (30 us), a bounded number of times a kilobyte."""
+    """What `check` lets through is asked here too: numbering plans, a bounded number of times a kilobyte."""
+    questions: int = 1
+    """How many plans one `ask` asks, 30 us each."""
 
 
 _NOT_DIGIT = re.compile("[^0-9]")
@@ -75,6 +77,9 @@ _TELLING_GROUP: Final = 3
 """Hex digits that some group of an address has, and no hour, octet or step of a slice."""
 
 _DATE = re.compile(r"(?:\d{1,2}[./-]\d{1,2}[./-](?:\d{4}|\d{2})|\d{4}[./-]\d{1,2}[./-]\d{1,2})(?![\d./-])")
+_JOINTS: Final = "-."
+"""What holds the parts of a longer number together: an order id, a dotted version."""
+
 _NANP_GROUPS = re.compile(r"\d{3} \d{3}[ -]\d{4}")
 
 
@@ -89,7 +94,7 @@ def ssn(found: Candidate) -> bool:
     digits = found.digits
     area, group, serial = digits[:3], digits[3:5], digits[5:]
     issued = area not in {"000", "666"} and area < "900" and group != "00" and serial != "0000"
-    return issued and not _inside_longer_number(found)
+    return issued and not _touches_digit(found)
 
 
 def high_entropy(found: Candidate) -> bool:
@@ -121,8 +126,9 @@ def ipv6(found: Candidate) -> bool:
 
 
 def phone_shape(found: Candidate) -> bool:
-    """A shape that is enough by itself, unless it is part of a longer number."""
-    return not _inside_longer_number(found)
+    """A shape that is enough by itself, unless it is the later part of a longer number."""
+    before = found.before
+    return not _touches_digit(found) and not (before[-1:] in _JOINTS and before[:1].isdigit() and len(before) > 1)
 
 
 def phone_digits(found: Candidate) -> bool:
@@ -173,7 +179,9 @@ def validators(phone_regions: Sequence[str]) -> Mapping[str, Validator]:
         "ipv6": Validator(ipv6, shrinks=True),
         "phone_digits": Validator(phone_digits, shrinks=True),
         "phone_international": Validator(phone_international, shrinks=True, ask=is_possible_anywhere),
-        "phone_national": Validator(phone_national, shrinks=True, ask=is_valid_in(phone_regions)),
+        "phone_national": Validator(
+            phone_national, shrinks=True, ask=is_valid_in(phone_regions), questions=len(phone_regions)
+        ),
         "phone_shape": Validator(phone_shape),
         "ssn": Validator(ssn),
     }
@@ -220,7 +228,7 @@ def _touches_digit(found: Candidate) -> bool:
     return found.before[-1:].isdigit() or found.after[:1].isdigit()
 
 
-def _inside_longer_number(found: Candidate, joints: str = "-.") -> bool:
+def _inside_longer_number(found: Candidate, joints: str = _JOINTS) -> bool:
     """A digit at either side, or behind one joint: `1.2.3.4` in `1.2.3.4.5`, the middle of an order id."""
     before, after = found.before, found.after
     return (

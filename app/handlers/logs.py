@@ -30,6 +30,9 @@ UNKNOWN_EVENT: Final = "unknown"
 
 _GZIP_CHUNK: Final = 64 * 1024
 
+_BREATHE_EVERY: Final = 32
+"""Events of a batch between which others may run; nothing of the batch is kept before its end."""
+
 _POINTERS_BYTES: Final = 1 << 20
 """How long the pointers of one `/redact` may be together: each repeats the names on its way."""
 
@@ -83,8 +86,9 @@ class LogHandler:
         limits: LogLimits,
         clock: Clock,
         reader: Reader,
+        breathe: Callable[[], None],
     ) -> None:
-        """Everything that it needs from outside comes in here."""
+        """Everything that it needs from outside comes in here; `breathe` lets other requests run meanwhile."""
         self._rules = rules
         self._kpis = kpis
         self._spool = spool
@@ -94,6 +98,7 @@ class LogHandler:
         self._limits = limits
         self._clock = clock
         self._reader = reader
+        self._breathe = breathe
         self._schema = LogRequest()
         self._shown: dict[str, str] = {}
 
@@ -121,6 +126,8 @@ class LogHandler:
         event_ids: list[str | None] = []
         rejected: list[dict[str, Any]] = []
         for index, item in enumerate(items):
+            if index % _BREATHE_EVERY == 0:
+                self._breathe()
             try:
                 sealed = self._seal(self._check_item(item), caller)
             except CallerError as exc:

@@ -53,9 +53,10 @@ class Reader:
 
     def shown(self, name: str) -> str:
         """Return a caller's own name as it may be shown: redacted, printable, and not too long."""
+        # Judged as it came, and without what does not print: a line break hides no card number.
         clean = str(redact(name, self._rules).value)
-        # A field that is sensitive by its name keeps that name; what stands in a name is judged as text.
-        printable = "".join(sign if sign.isprintable() else "?" for sign in clean)
+        printable = "".join(sign for sign in clean if sign.isprintable())
+        printable = str(redact(printable, self._rules).value)
         return printable if len(printable) <= _MAX_NAME else printable[:_MAX_NAME] + "…"
 
     def _shown_messages(self, messages: Any) -> dict[str, Any]:

@@ -45,8 +45,12 @@ class BodyReader:
         length = int(environ.get("CONTENT_LENGTH") or 0)
         if length > max_bytes:
             raise TooLargeError(f"the body may have {max_bytes:,} bytes")
-        with self.time_limit(self.timeout_s, BodyTimeoutError(f"the body did not arrive within {self.timeout_s:g} s")):
-            raw: bytes = environ["wsgi.input"].read(length) if length else b""
+        late = BodyTimeoutError(f"the body did not arrive within {self.timeout_s:g} s")
+        try:
+            with self.time_limit(self.timeout_s, late):
+                raw: bytes = environ["wsgi.input"].read(length) if length else b""
+        except TimeoutError:
+            raise late from None
         if len(raw) < length:
             raise BodyTimeoutError("the body ended before its Content-Length")
         return Body(raw, media_type, is_gzip)

@@ -209,8 +209,9 @@ def test_what_is_away_is_described(start_service: StartService, document: Any, r
         REDIS_URL=f"redis://127.0.0.1:{free_port()}/0",
         LOKI_URL=f"http://127.0.0.1:{free_port()}",
         SPOOL_MAX_BYTES="65536",
+        LOKI_MAX_LINE_BYTES="32768",
         BODY_TIMEOUT_S="0.2",
-        GRACEFUL_TIMEOUT_S="3",
+        GRACEFUL_TIMEOUT_S="6",
     )
     large = {"event": "a", "payload": {"text": "x " * 40_000}}
     calls = [

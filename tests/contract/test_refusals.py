@@ -1054,7 +1054,11 @@ def assert_try_later(caller: Caller, answer: Answer, slug: str) -> None:
 def test_spool_full(start_service: StartService):
     """When the spool cannot take a batch, 503 says so, none of it is kept, and its ids are free again."""
     service = start_service(
-        WEB_CONCURRENCY="1", SPOOL_MAX_BYTES="65536", LOKI_URL=f"http://127.0.0.1:{free_port()}", GRACEFUL_TIMEOUT_S="3"
+        WEB_CONCURRENCY="1",
+        SPOOL_MAX_BYTES="65536",
+        LOKI_MAX_LINE_BYTES="32768",
+        LOKI_URL=f"http://127.0.0.1:{free_port()}",
+        GRACEFUL_TIMEOUT_S="6",
     )
 
     def figure(name: str, **labels: str) -> float:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import http.client
 import json
 import signal
+import socket
+import threading
 import time
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import pytest
 
@@ -238,7 +241,7 @@ def test_too_old_entries_are_buried(start_service: StartService, loki: LokiStand
 def test_full_queue_refuses_and_recovers(start_service: StartService, loki: LokiStandIn) -> None:
     """A full queue is 503 with Retry-After, keeps none of a batch, and takes events again once Loki does."""
     loki.inject(Fault(status=503), times=None)
-    service = start_service(LOKI_URL=loki.url, SPOOL_MAX_BYTES="65536", **FAST)
+    service = start_service(LOKI_URL=loki.url, SPOOL_MAX_BYTES="65536", LOKI_MAX_LINE_BYTES="32768", **FAST)
     accepted: list[str] = []
     while True:
         status, headers, body = service.request(
@@ -306,6 +309,57 @@ def test_many_streams_become_other(start_service: StartService, loki: LokiStandI
     names = [entry.labels["service_name"] for entry in entries]
     assert sorted(set(names)) == ["other", "service-0", "service-1", "service-2"]
     assert {json.loads(entry.line)["payload"]["service"] for entry in entries} > {"service-5", "no label: {bad}"}
+
+
+def test_answer_that_trickles(start_service: StartService, loki: LokiStandIn) -> None:
+    """A push as a whole is bounded in time: an answer of a byte now and then does not hold its lane for ever."""
+    with _Trickler() as trickler:
+        service = start_service(
+            LOKI_URL=trickler.url,
+            LOKI_READ_TIMEOUT_S="0.5",
+            LOKI_CONNECT_TIMEOUT_S="0.5",
+            GRACEFUL_TIMEOUT_S="6",
+            **FAST,
+        )
+        _log(service, 1)
+        wait_until(lambda: total(service.metrics(), "telemetry_cache_pushes_total", result="timeout") >= 2, "time-outs")
+        assert service.json("GET", "/readyz")[1]["status"] == "degraded"
+    assert loki.entries() == []
+
+
+class _Trickler:
+    """Takes requests and answers each with a head that comes one byte every tenth of a second."""
+
+    def __enter__(self) -> Self:
+        self._ended = threading.Event()
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self._listener.settimeout(0.1)
+        self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
+        self._threads = [threading.Thread(target=self._accept)]
+        self._threads[0].start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._ended.set()
+        for thread in self._threads:
+            thread.join(10)
+        self._listener.close()
+
+    def _accept(self) -> None:
+        while not self._ended.is_set():
+            with contextlib.suppress(TimeoutError):
+                connection, _ = self._listener.accept()
+                thread = threading.Thread(target=self._trickle, args=(connection,))
+                self._threads.append(thread)
+                thread.start()
+
+    def _trickle(self, connection: socket.socket) -> None:
+        with connection, contextlib.suppress(OSError):
+            connection.recv(65536)
+            for byte in b"HTTP/1.1 204 No Content\r\n" + b"X-Slow: yes\r\n" * 1000:
+                if self._ended.wait(0.1):
+                    return
+                connection.sendall(bytes([byte]))
 
 
 def test_unreachable_from_the_start(start_service: StartService) -> None:

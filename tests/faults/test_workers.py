@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING
 
 import pytest
@@ -28,11 +29,19 @@ def _jobs(start: int, number: int) -> list[Job]:
     return jobs
 
 
+def _kind(job: Job, answer: dict[str, object]) -> str:
+    """What an answer says it is."""
+    if not job[1].startswith("/cache"):
+        return "event"
+    return "hits" if answer["hit"] else "degraded" if answer.get("degraded") else "misses"
+
+
 def _counted(service: RunningService) -> dict[str, float]:
     samples = service.metrics()
     return {
         "hits": total(samples, "telemetry_cache_cache_hits_total"),
         "misses": total(samples, "telemetry_cache_cache_misses_total"),
+        "degraded": total(samples, "telemetry_cache_cache_degraded_total"),
         "accepted": total(samples, "telemetry_cache_events_total", outcome="accepted"),
         "ttfb": total(samples, "telemetry_cache_ttfb_seconds_count"),
         "tokens": total(samples, "telemetry_cache_generated_tokens_total"),
@@ -54,21 +63,24 @@ def test_counters_equal_what_clients_counted(start_service: StartService, redis_
     status, _ = service.json("POST", "/cache/set", {"key": "known", "data": {"v": 1}})
     assert status == 200
 
-    seen = play(service.port, _jobs(0, LOOKUPS // 2))
+    seen = play(service.port, _jobs(0, LOOKUPS // 2), keep=_kind)
     _kill_one_worker(service)
-    seen.add(play(service.port, _jobs(LOOKUPS // 2, LOOKUPS // 2)))
+    seen.add(play(service.port, _jobs(LOOKUPS // 2, LOOKUPS // 2), keep=_kind))
 
     assert seen.answers == {("/cache/get", 200): LOOKUPS, ("/log", 200): EVENTS}
+    answers = Counter(seen.kept)
+    assert answers["hits"] + answers["misses"] + answers["degraded"] == LOOKUPS
     assert _counted(service) == {
-        "hits": LOOKUPS / 2,
-        "misses": LOOKUPS / 2,
+        # On a busy machine Redis may take longer than a lookup may wait: then both sides count that.
+        **{kind: answers[kind] for kind in ("hits", "misses", "degraded")},
         "accepted": EVENTS,
         "ttfb": EVENTS,
         "tokens": EVENTS * 10,
     }
     status, kpis = service.json("GET", "/kpis")
     assert status == 200
-    assert kpis["kpis"]["telemetry_cache_cache_hit_rate"] == 0.5
+    hit_rate = answers["hits"] / (answers["hits"] + answers["misses"])
+    assert kpis["kpis"]["telemetry_cache_cache_hit_rate"] == pytest.approx(hit_rate)
     assert kpis["kpis"]["telemetry_cache_tokens_per_second"] == pytest.approx(50.0)
 
 
@@ -88,7 +100,8 @@ def test_kill_under_load_loses_no_count(start_service: StartService, redis_serve
     counted = _counted(service)
 
     assert victim not in service.worker_pids()
-    for path, number in (("/log", counted["accepted"]), ("/cache/get", counted["hits"] + counted["misses"])):
+    lookups = counted["hits"] + counted["misses"] + counted["degraded"]
+    for path, number in (("/log", counted["accepted"]), ("/cache/get", lookups)):
         answered, broken = seen.answers[path, 200], seen.answers[path, "broken"]
         assert answered <= number <= answered + broken
         assert answered + broken == 1000

@@ -466,7 +466,7 @@ def test_fields_are_unique_and_in_document_order(rules: Rules, value: Any, field
         {"timestamp": 4111111111111111},
         {"created_at": 4111111111111111, "start_time": "555-867-5309"},
         {"version": "1.2.3.4"},
-        {"api_version": "10.0.0.1", "model": "user123"},
+        {"api_version": "10.0.0.1", "model": "gpt-4-0613"},
     ],
 )
 def test_what_its_name_explains_is_left(rules: Rules, value: Any) -> None:

@@ -13,6 +13,7 @@ import orjson
 import pytest
 import redis
 
+from app.adapters.embedded_bounds import EmbeddedBounds
 from app.adapters.redis_cache import FORMAT, RedisCache, RedisLimits, connect, embedded
 from app.core.keys import storage_digest
 from app.errors import CacheAwayError
@@ -64,7 +65,7 @@ def shared_server() -> Iterator[RedisServer]:
 def store(request: pytest.FixtureRequest) -> Iterator[Store]:
     """Each store in turn, empty."""
     if request.param == "embedded":
-        made = Store(embedded(), max_entries=1000)
+        made = Store(embedded(), bounds=EmbeddedBounds(max_entries=1000, max_bytes=1_000_000))
     else:
         made = Store(connect(request.getfixturevalue("shared_server").url, PATIENT))
         made.raw.flushall()
@@ -228,7 +229,7 @@ def test_health_of_a_store_that_answers(store: Store) -> None:
 
 def test_the_embedded_store_is_bounded() -> None:
     """Others make room; what was just set is there."""
-    store = Store(embedded(), max_entries=3)
+    store = Store(embedded(), bounds=EmbeddedBounds(max_entries=3, max_bytes=1_000_000))
     with closing(store.cache):
         for number in range(50):
             store.cache.set("t", f"k{number}", {"n": number}, 60, NOW_S)
@@ -238,9 +239,25 @@ def test_the_embedded_store_is_bounded() -> None:
             assert entry.data == {"n": number}
 
 
+def test_the_embedded_store_is_bounded_in_bytes() -> None:
+    """Few large entries are as much as many small ones; the newest is there, and a deleted one frees its bytes."""
+    store = Store(embedded(), bounds=EmbeddedBounds(max_entries=1000, max_bytes=10_000))
+    with closing(store.cache):
+        for number in range(20):
+            store.cache.set("t", f"k{number}", {"text": "x" * 3000}, 60, NOW_S)
+            assert sum(len(store.raw.get(name)) for name in store.raw.keys("*")) <= 10_000
+            assert isinstance(store.cache.get("t", f"k{number}", NOW_S), CacheEntry)
+        store.cache.delete("t", "k19")
+        store.cache.set("t", "another", {"text": "x" * 3000}, 60, NOW_S)
+        assert store.raw.dbsize() == 3
+
+
 def test_two_embedded_stores_share_nothing() -> None:
     """Each worker has its own."""
-    one, other = Store(embedded(), max_entries=3), Store(embedded(), max_entries=3)
+    one, other = (
+        Store(embedded(), bounds=EmbeddedBounds(max_entries=3, max_bytes=1_000_000)),
+        Store(embedded(), bounds=EmbeddedBounds(max_entries=3, max_bytes=1_000_000)),
+    )
     with closing(one.cache), closing(other.cache):
         one.cache.set("t", "k", {"a": 1}, 60, NOW_S)
         assert other.cache.get("t", "k", NOW_S) is MISS
@@ -391,7 +408,7 @@ class FakeClient:
 
 @pytest.mark.parametrize(
     "error",
-    [redis.ConnectionError(), redis.TimeoutError(), redis.ResponseError("LOADING"), OSError(), CacheAwayError()],
+    [redis.ConnectionError(), redis.TimeoutError(), redis.BusyLoadingError("LOADING"), OSError(), CacheAwayError()],
     ids=repr,
 )
 def test_the_breaker_opens_and_recovers(error: Exception) -> None:
@@ -416,6 +433,40 @@ def test_the_breaker_opens_and_recovers(error: Exception) -> None:
     client.error = None
     assert [get() for _ in range(3)] == [MISS] * 3
     assert client.calls == 9
+
+
+def test_an_error_that_is_an_answer_does_not_open_it() -> None:
+    """A full store or a key of another type is this call's trouble, not that of the next."""
+    client: Any = FakeClient(redis.ResponseError("WRONGTYPE"))
+    store = Store(client, monotonic_s=lambda: 100.0)
+    for _ in range(20):
+        with pytest.raises(CacheAwayError):
+            store.cache.get("t", "k", NOW_S)
+    assert client.calls == 20
+
+
+@pytest.mark.parametrize(
+    "members",
+    [
+        {"stored_at": 1e300},
+        {"stored_at": "1"},
+        {"stored_at": True},
+        {"expires_at": -1},
+        {"expires_at": 1e300},
+        {"v": True},
+        {"v": 1.0},
+        {"data": []},
+        {"data": {"a": [[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[1]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]}},
+    ],
+)
+def test_an_envelope_that_we_never_wrote_is_a_miss(members: dict[str, Any]) -> None:
+    """Whatever stands in Redis, a lookup gives an entry that can be shown, or none."""
+    store = Store(embedded(), bounds=EmbeddedBounds(max_entries=10, max_bytes=1_000_000))
+    with closing(store.cache):
+        store.cache.set("t", "k", {"a": 1}, 60, NOW_S)
+        store.change(**members)
+        assert store.cache.get("t", "k", NOW_S) is MISS
+        assert store.collisions == 1
 
 
 def test_failures_with_a_success_between_them_do_not_open_it() -> None:
@@ -452,7 +503,7 @@ def test_the_time_limit_bounds_a_call_and_counts_as_a_failure() -> None:
 
 def test_a_miss_or_a_collision_is_no_failure() -> None:
     """Garbage in the store says that the store is there."""
-    store = Store(embedded(), max_entries=10, monotonic_s=lambda: 100.0)
+    store = Store(embedded(), bounds=EmbeddedBounds(max_entries=10, max_bytes=1_000_000), monotonic_s=lambda: 100.0)
     with closing(store.cache):
         store.cache.set("t", "k", {"a": 1}, 60, NOW_S)
         store.raw.set(store.name(), b"garbage")

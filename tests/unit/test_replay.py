@@ -392,9 +392,7 @@ def test_right_service(stage: Stage) -> None:
     assert run.report["ok"] is True
     expected = {"rows": 20, "sent": 20, "logged": 20, "rejected": 0, "redacted": 0, "stored": 20, "hits": 20}
     assert {name: run.report[name] for name in expected} == expected
-    nothing = {
-        name: run.report[name] for name in ("misses", "degraded", "wrong_answers", "retries", "errors")
-    }
+    nothing = {name: run.report[name] for name in ("misses", "degraded", "wrong_answers", "retries", "errors")}
     assert nothing == {"misses": 0, "degraded": 0, "wrong_answers": 0, "retries": 0, "errors": {}}
     assert run.report["first_pass"] == {"hits": 0, "misses": 20, "degraded": 0, "failed": 0}
     assert [len(service.bodies[path]) for path in ("/log", "/log/batch", "/redact")] == [10, 2, 10]
@@ -425,8 +423,7 @@ def test_second_run(stage: Stage) -> None:
     """A second run finds the first one's answers at once, unless it is told to use keys of its own."""
     rows = make_rows(6)
     first_passes = [
-        stage.play(rows, "--json", *options).report["first_pass"]["hits"]
-        for options in ((), (), ("--fresh",))
+        stage.play(rows, "--json", *options).report["first_pass"]["hits"] for options in ((), (), ("--fresh",))
     ]
     assert first_passes == [0, 6, 0]
     assert len(stage.service.events) == 18
@@ -474,11 +471,7 @@ def test_lost_event(stage: Stage) -> None:
 
     def lose_one(path: str, _count: int, body: Any) -> Reply | None:
         ids = [event["event_id"] for event in body[1:]] if path == "/log/batch" else []
-        return (
-            Reply({"status": "logged", "accepted": len(ids), "event_ids": ids, "rejected": []})
-            if ids
-            else None
-        )
+        return Reply({"status": "logged", "accepted": len(ids), "event_ids": ids, "rejected": []}) if ids else None
 
     stage.service.before = lose_one
     run = stage.play(make_rows(8), "--json", "--batch-size", "2")
@@ -544,9 +537,7 @@ def test_degraded_cache(stage: Stage) -> None:
     away = {"/cache/get": Reply({"hit": False, "data": None, "degraded": True}), "/cache/set": Reply({}, 503)}
     stage.service.before = lambda path, _count, _body: away.get(path)
     run = stage.play(make_rows(4), "--json")
-    counts = [
-        run.report[name] for name in ("logged", "stored", "hits", "misses", "degraded", "wrong_answers")
-    ]
+    counts = [run.report[name] for name in ("logged", "stored", "hits", "misses", "degraded", "wrong_answers")]
     assert (run.code, counts) == (1, [4, 0, 0, 4, 4, 0])
 
 

@@ -1,0 +1,62 @@
+"""The form that text is matched in, and the way back to the text as it came."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from app.core.folding import fold, original_span
+from app.core.redaction import redact
+
+if TYPE_CHECKING:
+    from app.core.rules import Rules
+
+
+FAMILY = "\U0001f468\u200d\U0001f469\u200d\U0001f467"
+
+
+@pytest.mark.parametrize(
+    ("text", "folded"),
+    [
+        ("plain ASCII", "plain ASCII"),
+        ("\uff42\uff4f\uff42\uff20", "bob@"),
+        ("\u0664\u0661\u0661", "411"),
+        ("a\u200bb\u00adc\u2060d\u034fe\ufe0f", "abcde"),
+        ("4111\u20131111\u20111111\u20121111", "4111-1111-1111-1111"),
+        ("4111\u00a01111\u20091111", "4111 1111 1111"),
+        ("example\u3002org", "example.org"),
+        ("\ufb01ne \u00bd", "fine 1\u20442"),
+    ],
+)
+def test_fold(text: str, folded: str) -> None:
+    """Width, digits, dashes, spaces and what is invisible do not tell texts apart."""
+    assert fold(text) == folded
+
+
+@pytest.mark.parametrize(
+    ("text", "redacted"),
+    [
+        ("\u00bd cup \ufb01ne \u2460 bob@x.org \u338f", "\u00bd cup \ufb01ne \u2460 [REDACTED_EMAIL] \u338f"),
+        (f"{FAMILY} bob@x.org \u2764\ufe0f", f"{FAMILY} [REDACTED_EMAIL] \u2764\ufe0f"),
+        ("mail \uff42\uff4f\uff42@x.org \u2013 now", "mail [REDACTED_EMAIL] \u2013 now"),
+        ("ssn 123\u201345\u20136789.", "ssn [REDACTED_SSN]."),
+        ("e\u0301 555\u2011867\u20115309 e\u0301", "e\u0301 [REDACTED_PHONE] e\u0301"),
+    ],
+)
+def test_nothing_around_a_value_changes(text: str, redacted: str, rules: Rules) -> None:
+    """What is found is replaced in the text as it came, not in its folded form."""
+    assert redact(text, rules).value == redacted
+
+
+@given(st.text(max_size=30), st.text(min_size=1, max_size=8), st.text(max_size=30))
+def test_the_way_back(before: str, value: str, after: str) -> None:
+    """The original span of a folded value holds that value, whatever stands around it."""
+    text = before + value + after
+    start = len(fold(before).encode(errors="surrogatepass"))
+    end = start + len(fold(value).encode(errors="surrogatepass"))
+    first, last = original_span(text, start, end)
+    if end > start:
+        assert fold(value) in fold(text[first:last])
