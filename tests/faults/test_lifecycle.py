@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import shutil
@@ -171,8 +170,9 @@ def test_signal_while_a_worker_boots(start_service: StartService) -> None:
         (pid,) = service.worker_pids()
         service.kill_worker(pid)
         wait_until(lambda old=pid: service.worker_pids() not in ([], [old]), "another worker is born")
-        with contextlib.suppress(ProcessLookupError, IndexError):
-            os.kill(service.worker_pids()[0], signal.SIGTERM)
+        (born, *_) = service.worker_pids()
+        os.kill(born, signal.SIGTERM)
+        wait_until(lambda new=born: new not in service.worker_pids(), "the signalled worker has ended")
     wait_until(lambda: service.json("GET", "/healthz")[0] == 200, "a worker serves")
     assert service.stop(timeout_s=10) == 0
 
