@@ -24,6 +24,8 @@ LONGEST_NAP_S: Final = 0.2
 LAST_HEAD_S: Final = 1.0
 """How long a new connection may wait for its request on a worker that stops."""
 
+_BREATH_S: Final = 0.002
+
 _FAULT_PAUSE_S: Final = 1.0
 _OFFLOAD_THREADS: Final = 1
 """One: what is offloaded (appending to a file) need then not guard itself against itself."""
@@ -55,7 +57,8 @@ class Runtime:
 
     def breathe(self) -> None:
         """Let the others run: for long work between whose parts nothing is half done."""
-        gevent.sleep(0)
+        # Not sleep(0): a request needs several turns of the loop from its connection to its answer.
+        gevent.sleep(_BREATH_S)
 
     def offload(self, call: Callable[[], T]) -> T:
         """Run a blocking call (a sync to disk) on a thread, and let other greenlets run meanwhile.

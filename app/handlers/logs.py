@@ -30,8 +30,8 @@ UNKNOWN_EVENT: Final = "unknown"
 
 _GZIP_CHUNK: Final = 64 * 1024
 
-_BREATHE_EVERY: Final = 32
-"""Events of a batch between which others may run; nothing of the batch is kept before its end."""
+_BREATH_S: Final = 0.02
+"""How long a batch is worked on before others may run; nothing of it is kept before its end."""
 
 _POINTERS_BYTES: Final = 1 << 20
 """How long the pointers of one `/redact` may be together: each repeats the names on its way."""
@@ -125,9 +125,11 @@ class LogHandler:
         good: list[_Sealed] = []
         event_ids: list[str | None] = []
         rejected: list[dict[str, Any]] = []
+        breath_s = self._clock.monotonic_s()
         for index, item in enumerate(items):
-            if index % _BREATHE_EVERY == 0:
+            if self._clock.monotonic_s() - breath_s > _BREATH_S:
                 self._breathe()
+                breath_s = self._clock.monotonic_s()
             try:
                 sealed = self._seal(self._check_item(item), caller)
             except CallerError as exc:
