@@ -5,6 +5,7 @@ around it changes.
 """
 
 import unicodedata
+from collections.abc import Sequence
 from itertools import chain
 from typing import Final
 
@@ -27,25 +28,27 @@ def fold(text: str) -> str:
     return text if text.isascii() else text.translate(_FOLDING)
 
 
-def original_span(text: str, start: int, end: int) -> tuple[int, int]:
-    """Return where bytes `start` to `end` of the folded text stand in `text`, in characters.
+def original_spans(text: str, spans: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
+    """Return where spans of the folded text's bytes stand in `text`, in characters; both in order, without overlap.
 
-    A character that folds to several (a ligature) is taken whole, and what is invisible behind the span with it.
+    A character that folds to several (a ligature) is taken whole, and what is invisible behind a span with it.
+    One walk over the text, however many spans there are.
     """
     if text.isascii():
-        return start, end
-    position = 0
-    first = last = None
-    for index, sign in enumerate(text):
-        size = len(fold(sign).encode())
-        if first is None and position + size > start:
-            first = index
-        if last is not None and size:
-            break
-        position += size
-        if position >= end:
-            last = index + 1
-    return (len(text) if first is None else first), (len(text) if last is None else last)
+        return list(spans)
+    sizes = [_SIZES[ord(sign)] for sign in text]
+    found = []
+    index = position = 0
+    for start, end in spans:
+        while index < len(sizes) and position + sizes[index] <= start:
+            position += sizes[index]
+            index += 1
+        first = index
+        while index < len(sizes) and (position < end or not sizes[index]):
+            position += sizes[index]
+            index += 1
+        found.append((first, index))
+    return found
 
 
 class _Folding(dict[int, str]):
@@ -76,3 +79,14 @@ def _plain(sign: str) -> str:
 
 
 _FOLDING = _Folding()
+
+
+class _Sizes(dict[int, int]):
+    """How many bytes each character is folded to."""
+
+    def __missing__(self, code: int) -> int:
+        size = self[code] = len(_FOLDING[code].encode())
+        return size
+
+
+_SIZES = _Sizes()

@@ -15,7 +15,7 @@ from operator import itemgetter
 from typing import Any, Final
 
 from app.core.events import Finding, Place, RedactedPayload
-from app.core.folding import fold, original_span
+from app.core.folding import fold, original_spans
 from app.core.rules import Detector, FieldRule, Rules
 from app.core.spans import MAX_ASKED_PER_KB, Budget, Span, find
 
@@ -33,6 +33,9 @@ _PASSES: Final = 4
 _WITHHELD: Final = "[REDACTED]"
 _MEMORY: Final = 4096
 """Field names whose plan is remembered. Names repeat; callers cannot make the memory grow."""
+
+_LONG_NAME: Final = 128
+"""A longer name is no field that comes again, and is not remembered."""
 
 Path = Place
 """A place in the value as it came in; `Place` alone is one after redaction."""
@@ -126,7 +129,8 @@ def _replace_whole(value: Any, path: Path, rule: FieldRule, edits: _Edits) -> No
 
 
 def _plan(rules: Rules, name: str) -> _Plan:
-    return _remembered_plan(_ByIdentity(rules), name)
+    plan = _remembered_plan if len(name) <= _LONG_NAME else _remembered_plan.__wrapped__
+    return plan(_ByIdentity(rules), name)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -207,9 +211,8 @@ def _redact_text(text: _Text, rules: Rules, edits: _Edits) -> str | None:
 def _replace(searched: str, spans: Sequence[Span], text: _Text, edits: _Edits) -> str:
     pieces: list[str] = []
     position = 0
-    for span in spans:
-        start, end = original_span(searched, span.start, span.end)
-        start = max(start, position)
+    places = original_spans(searched, [(span.start, span.end) for span in spans])
+    for span, (start, end) in zip(spans, places, strict=True):
         pieces += (searched[position:start], span.detector.replacement)
         position = end
         edits.found.append((text.place, text.path, span.detector.name, span.detector.action, end - start))
