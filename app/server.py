@@ -59,6 +59,7 @@ class Worker(GeventWorker):
         """As gunicorn makes it, in the master."""
         super().__init__(*args, **kwargs)
         self._idle = IdleConnections()
+        self._is_quitting = False
 
     def handle(self, listener: Any, client: Any, addr: Any) -> None:
         """Serve a connection, as gunicorn does but with a limit on each read and write."""
@@ -81,6 +82,16 @@ class Worker(GeventWorker):
         if services is not None:
             services.drain()
         self._idle.close()
+
+    def handle_quit(self, sig: int, frame: Any) -> None:
+        """SIGINT or SIGQUIT: end now, once.
+
+        A terminal's Ctrl-C reaches the worker itself, and its master sends it on as SIGQUIT: the second
+        would raise SystemExit again, in the midst of delivering what waits.
+        """
+        if not self._is_quitting:
+            self._is_quitting = True
+            super().handle_quit(sig, frame)
 
     def handle_error(self, req: Any, client: Any, addr: Any, exc: BaseException) -> None:  # noqa: ARG002 - gunicorn's signature
         """Answer what gunicorn itself refuses or what failed outside the application."""

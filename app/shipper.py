@@ -3,6 +3,7 @@
 Nothing is forgotten before the sink has it or the dead letters do. No HTTP, no threads, no clock.
 """
 
+import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
@@ -13,6 +14,8 @@ from app.core.events import Redacted
 from app.core.verdicts import Delivered, Refused, Retry, TooLarge, Verdict
 from app.errors import SinkError
 from app.ports import DeadLetters, Health, Lane, LogSink, Telemetry
+
+_log = logging.getLogger("telemetry_cache.shipper")
 
 PROBE_EVERY_S: Final = 5.0
 """How often an idle shipper asks whether its sink is there, so that /readyz knows before an event does."""
@@ -31,6 +34,10 @@ class SinkState:
     def note(self, fault: str | None, now_s: float) -> None:
         """Take note of how a push or a probe went; `now_s` is epoch seconds."""
         state: Literal["ok", "degraded"] = "degraded" if fault else "ok"
+        if fault and state != self.state:
+            _log.warning("the sink takes nothing: %s", fault)
+        elif state != self.state:
+            _log.warning("the sink takes events again")
         if state != self.state or not self.since_s:
             self.state, self.since_s = state, now_s
         self.detail = fault or "answers"

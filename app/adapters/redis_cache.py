@@ -5,9 +5,10 @@ that carries the digest again, and what does not match it is not handed out: poo
 given one caller another's reply before (redis-py#1134).
 """
 
+import logging
 import time
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -27,6 +28,8 @@ from app.ports import MISS, CacheEntry, Health, _Miss
 
 FORMAT: Final = 1
 """Version of the envelope; an entry of another is a miss."""
+
+_log = logging.getLogger("telemetry_cache.cache")
 
 _LATEST_S: Final = 1e11
 """The year 5138: a later time is none that we wrote."""
@@ -89,7 +92,9 @@ class RedisCache:
         self._bounds = bounds
         self._monotonic_s = monotonic_s
         self._breaker = Breaker(_FAILURES, _OPEN_S)
-        self._away_since_s: float | None = None
+        self._fault: str | None = None
+        self._since_s: float | None = None
+        """Since when it is as it is, in epoch seconds, as far as health was asked."""
 
     def get(self, namespace: str, key: str, now_s: float) -> CacheEntry | _Miss:
         """Return the entry of a key, or MISS; raise CacheAwayError."""
@@ -125,14 +130,12 @@ class RedisCache:
 
     def health(self, now_s: float) -> Health:
         """Ask the store whether it is there."""
-        try:
-            with self._guarded():
-                self._client.ping()
-        except CacheAwayError:
-            self._away_since_s = self._away_since_s or now_s
-            return Health("cache", "degraded", self._away_since_s, "does not answer")
-        self._away_since_s = None
-        return Health("cache", "ok", now_s, "embedded" if self._bounds is not None else "answers")
+        with suppress(CacheAwayError), self._guarded():
+            self._client.ping()
+        self._since_s = self._since_s or now_s
+        if self._fault is not None:
+            return Health("cache", "degraded", self._since_s, f"does not answer ({self._fault})")
+        return Health("cache", "ok", self._since_s, "embedded" if self._bounds is not None else "answers")
 
     def close(self) -> None:
         """Close the connections."""
@@ -152,8 +155,19 @@ class RedisCache:
             raise CacheAwayError from exc
         except (redis.RedisError, OSError, CacheAwayError) as exc:
             self._breaker.failed_at(self._monotonic_s())
+            self._note(type(exc).__name__)
             raise CacheAwayError from exc
         self._breaker.succeeded()
+        self._note(None)
+
+    def _note(self, fault: str | None) -> None:
+        """Say once that the store went away, and once that it is back."""
+        if (fault is None) != (self._fault is None):
+            _log.warning(
+                "the cache store is away: %s" if fault else "the cache store answers again", *filter(None, [fault])
+            )
+            self._since_s = None
+        self._fault = fault
 
 
 def _name(namespace: str, digest: str) -> str:

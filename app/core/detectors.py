@@ -41,7 +41,7 @@ class RuleError(Exception):
 
     def __init__(self, line: int, fault: str) -> None:
         """`fault` says what is wrong and what would be right."""
-        super().__init__(f"line {line}: {fault}")
+        super().__init__(f"line {line}: {fault}" if line else fault)
         self.line = line
         self.fault = fault
 

@@ -6,6 +6,7 @@ import contextlib
 import gzip
 import http.client
 import json
+import os
 import signal
 import socket
 import threading
@@ -274,6 +275,17 @@ def test_stop_drains(sig: signal.Signals, start_service: StartService, loki: Lok
     assert service.stop(sig) == 0
     assert sorted(line["event_id"] for line in loki.lines()) == sorted(ids)
     assert _dead_letters(service) == []
+
+
+@pytest.mark.parametrize("sig", [signal.SIGINT, signal.SIGQUIT, signal.SIGTERM], ids=["SIGINT", "SIGQUIT", "SIGTERM"])
+def test_signal_to_the_whole_group_drains(sig: signal.Signals, start_service: StartService, loki: LokiStandIn) -> None:
+    """A terminal's Ctrl-C goes to master and workers alike, and the master tells its workers once more."""
+    service = start_service(LOKI_URL=loki.url, BATCH_MAX_AGE_S="60")
+    ids = _log(service, 20)
+    os.killpg(service.pid, sig)
+    assert service.stop(sig) == 0
+    assert sorted(line["event_id"] for line in loki.lines()) == sorted(ids)
+    assert '"where"' not in service.stderr()
 
 
 def test_stop_without_loki_keeps_the_events(start_service: StartService, loki: LokiStandIn) -> None:
