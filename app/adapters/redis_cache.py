@@ -162,10 +162,11 @@ class RedisCache:
 
     def _note(self, fault: str | None) -> None:
         """Say once that the store went away, and once that it is back."""
+        if fault is not None and self._fault is None:
+            _log.warning("the cache store is away: %s", fault)
+        elif fault is None and self._fault is not None:
+            _log.warning("the cache store answers again")
         if (fault is None) != (self._fault is None):
-            _log.warning(
-                "the cache store is away: %s" if fault else "the cache store answers again", *filter(None, [fault])
-            )
             self._since_s = None
         self._fault = fault
 
