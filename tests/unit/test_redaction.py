@@ -635,21 +635,21 @@ WORST = {
 }
 
 
-@pytest.mark.timeout(5)
+@pytest.mark.timeout(20)
 @pytest.mark.parametrize("piece", WORST.values(), ids=WORST.keys())
 def test_time_is_linear_in_a_text(rules: Rules, piece: str) -> None:
     """128 KB of what a pattern likes least are searched in seconds, where a quadratic way takes minutes."""
     redact(piece * (LARGE // len(piece.encode())), rules)
 
 
-@pytest.mark.timeout(5)
+@pytest.mark.timeout(20)
 @pytest.mark.parametrize("piece", ["a1", "a.", "\u0664 "])
 def test_time_is_linear_in_a_name(rules: Rules, piece: str) -> None:
     """A name of 128 KB is a text like any other."""
     redact({piece * (LARGE // len(piece.encode())): 1}, rules)
 
 
-@pytest.mark.timeout(5)
+@pytest.mark.timeout(20)
 def test_time_is_linear_in_the_number_of_names(rules: Rules) -> None:
     """Sixteen thousand names that redact alike, all of which fit one event, are numbered in seconds."""
     result = redact({f"{number}@x.org": 0 for number in range(16_000)}, rules)
