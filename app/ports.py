@@ -71,7 +71,12 @@ class Lane(Protocol):
 
     @property
     def queued_bytes(self) -> int:
-        """Bytes that wait."""
+        """Bytes that wait to be pushed."""
+        ...
+
+    @property
+    def held_bytes(self) -> int:
+        """What they take of the spool's bound."""
         ...
 
     @property
@@ -166,6 +171,14 @@ class Telemetry(Protocol):
 
     def delivery(self, outcome: Literal["delivered", "dead_letter"], reason: str, count: int) -> None:
         """Count events that left the spool."""
+        ...
+
+    def delivered(self, lines: int, size_bytes: int) -> None:
+        """Count lines that the sink took, and their bytes."""
+        ...
+
+    def audited(self, lines: int, leaks: Iterable[str]) -> None:
+        """Count lines that were searched a second time, and the detectors that found something in them."""
         ...
 
     def push(self, result: str) -> None:

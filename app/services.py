@@ -16,6 +16,7 @@ from app.adapters.memory_spool import MemorySpool
 from app.adapters.prometheus import PrometheusTelemetry
 from app.adapters.redis_cache import RedisCache, RedisLimits, connect, embedded
 from app.adapters.secret_file import read_or_make_secret, read_secret
+from app.audit import Audit
 from app.core.batching import BatchLimits
 from app.core.loki import Streams
 from app.core.recent import RecentIds
@@ -75,7 +76,10 @@ class Services:
             metrics_dir=settings.metrics_dir,
             window_s=settings.kpi_window_s,
             started_s=started_s,
+            detectors=config.rules.names,
+            spool_max_bytes=settings.spool_max_bytes,
         )
+        self._audit = Audit(config.rules, self.telemetry, every=settings.redaction_audit_every)
         # One file is written by one greenlet; pushes to Loki go side by side.
         self.spool = MemorySpool(
             max_bytes=settings.spool_max_bytes, lanes=settings.shipper_pool_size if settings.loki_url else 1
@@ -206,6 +210,7 @@ class Services:
             self.telemetry,
             limits=BatchLimits(settings.batch_max_bytes, settings.batch_max_events, settings.batch_max_age_s),
             state=self._sink_state,
+            audit=self._audit,
             rand=random.random,
             wall_s=time.time,
         )

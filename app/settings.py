@@ -130,6 +130,13 @@ class Settings:
         "Without Loki: a log file is closed and a new one begun at this size.",
     )
 
+    redaction_audit_every: int = _env(
+        "REDACTION_AUDIT_EVERY",
+        kinds.whole(0, 1_000_000),
+        100,
+        "One delivered line in so many is searched again for what redaction should have found; 0: none.",
+    )
+
     event_max_bytes: int = _env(
         "EVENT_MAX_BYTES",
         kinds.whole(1024, 16 * _MIB),

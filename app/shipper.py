@@ -59,16 +59,22 @@ class Shipper:
         *,
         limits: BatchLimits,
         state: SinkState,
+        audit: Callable[[Sequence[Redacted]], None],
         rand: Callable[[], float],
         wall_s: Callable[[], float],
     ) -> None:
-        """`rand` gives [0, 1) for the backoff's jitter; `wall_s` epoch seconds for the state's `since`."""
+        """Everything that it needs from outside comes in here.
+
+        `audit` looks at what was delivered; `rand` gives [0, 1) for the backoff's jitter; `wall_s` gives epoch
+        seconds for the state's `since`.
+        """
         self._lane = lane
         self._sink = sink
         self._dead_letters = dead_letters
         self._telemetry = telemetry
         self._limits = limits
         self._state = state
+        self._audit = audit
         self._rand = rand
         self._wall_s = wall_s
         self._attempt = 0
@@ -120,7 +126,8 @@ class Shipper:
                 return verdict
             if isinstance(verdict, Delivered):
                 self._lane.ack(len(part))
-                self._telemetry.delivery("delivered", "ok", len(part))
+                self._telemetry.delivered(len(part), sum(len(entry.line) for entry in part))
+                self._audit(part)
             elif len(part) > 1:
                 # Loki drops what it stored already (same stream, nanosecond and bytes), so that
                 # sending the good ones again with each half makes no duplicates.

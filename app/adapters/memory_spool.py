@@ -17,7 +17,7 @@ class MemoryLane:
         self._peeked: Labels | None = None
         self.queued_bytes = 0
         self.queued_events = 0
-        self.memory_bytes = 0
+        self.held_bytes = 0
 
     @property
     def oldest_s(self) -> float:
@@ -29,7 +29,7 @@ class MemoryLane:
         self._streams.setdefault(entry.labels, deque()).append((now_s, entry))
         self.queued_bytes += entry.size_bytes
         self.queued_events += 1
-        self.memory_bytes += entry.memory_bytes
+        self.held_bytes += entry.memory_bytes
 
     def peek(self, max_bytes: int, max_events: int) -> Sequence[Redacted]:
         """Return the oldest events of one stream within both bounds, at least one where any waits."""
@@ -54,7 +54,7 @@ class MemoryLane:
             _, entry = waiting.popleft()
             self.queued_bytes -= entry.size_bytes
             self.queued_events -= 1
-            self.memory_bytes -= entry.memory_bytes
+            self.held_bytes -= entry.memory_bytes
         if not waiting:
             del self._streams[self._peeked]
             self._peeked = None
@@ -96,7 +96,7 @@ class MemorySpool:
         return room < _SMALL_EVENT_BYTES or (self._refused and room < self._max_bytes * _ROOM_AGAIN)
 
     def _memory_bytes(self) -> int:
-        return sum(lane.memory_bytes for lane in self._lanes)
+        return sum(lane.held_bytes for lane in self._lanes)
 
     def _lane_of(self, labels: Labels) -> MemoryLane:
         # crc32, not hash(): the same stream takes the same lane in every process and after a restart.

@@ -23,19 +23,23 @@ from app.core.metrics import (
     DECLARED,
     DEGRADED,
     DELETES,
+    DELIVERED_BYTES,
     DELIVERY,
     EVENTS,
     HITS,
     KPI_UNUSABLE,
     MISSES,
     PUSHES,
+    REDACTION_AUDITS,
     REDACTION_FAILURES,
+    REDACTION_LEAKS,
     REDACTIONS,
     SAVED_SECONDS,
     SAVED_TOKENS,
     SETS,
     SPOOL_BYTES,
     SPOOL_EVENTS,
+    SPOOL_MAX_BYTES,
     SPOOL_OLDEST,
     Declared,
 )
@@ -78,9 +82,14 @@ class PrometheusTelemetry:
         metrics_dir: Path | None,
         window_s: float,
         started_s: float,
+        detectors: Iterable[str] = (),
+        spool_max_bytes: int = 0,
         monotonic_s: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`metrics_dir` holds all workers' files, or is None where one process serves alone."""
+        """`metrics_dir` holds all workers' files, or is None where one process serves alone.
+
+        The series of `detectors` (their names) are there from the start: an alert must see a first leak as a rise.
+        """
         if metrics_dir is not None:
             values.ValueClass = values.MultiProcessValue(lambda: slot)
         self.registry = CollectorRegistry()
@@ -102,6 +111,9 @@ class PrometheusTelemetry:
             self._child(DELETES, result)
         self._child(DELIVERY, "delivered", "ok")
         self._child(PUSHES, "delivered")
+        for detector in detectors:
+            self._child(REDACTION_LEAKS, detector)
+        self._own[SPOOL_MAX_BYTES.name].set(spool_max_bytes)
         self.spool((), 0.0)
 
     def event(self, event: str, outcome: Outcome) -> None:
@@ -154,6 +166,17 @@ class PrometheusTelemetry:
         """Count events that left the spool."""
         self._child(DELIVERY, outcome, reason).inc(count)
 
+    def delivered(self, lines: int, size_bytes: int) -> None:
+        """Count lines that the sink took."""
+        self.delivery("delivered", "ok", lines)
+        self._own[DELIVERED_BYTES.name].inc(size_bytes)
+
+    def audited(self, lines: int, leaks: Iterable[str]) -> None:
+        """Count lines searched again, and what was found in them by detector."""
+        self._own[REDACTION_AUDITS.name].inc(lines)
+        for detector in leaks:
+            self._child(REDACTION_LEAKS, detector).inc()
+
     def push(self, result: str) -> None:
         """Count one request to the sink."""
         self._child(PUSHES, result).inc()
@@ -161,7 +184,7 @@ class PrometheusTelemetry:
     def spool(self, lanes: Sequence[Lane], now_s: float) -> None:
         """Show what waits."""
         ages = [now_s - lane.oldest_s for lane in lanes if lane.queued_events]
-        self._own[SPOOL_BYTES.name].set(sum(lane.queued_bytes for lane in lanes))
+        self._own[SPOOL_BYTES.name].set(sum(lane.held_bytes for lane in lanes))
         self._own[SPOOL_EVENTS.name].set(sum(lane.queued_events for lane in lanes))
         self._own[SPOOL_OLDEST.name].set(max(ages, default=0.0))
 

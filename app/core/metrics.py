@@ -34,6 +34,19 @@ REDACTION_FAILURES = Declared(
     "texts",
     "Texts withheld whole because a detector failed on them",
 )
+REDACTION_AUDITS = Declared(
+    "telemetry_cache_redaction_audits_total",
+    "counter",
+    "lines",
+    "Delivered lines that were searched a second time, as they were stored (one in REDACTION_AUDIT_EVERY)",
+)
+REDACTION_LEAKS = Declared(
+    "telemetry_cache_redaction_leaks_total",
+    "counter",
+    "findings",
+    "What that second search found: always 0, or redaction is broken",
+    ("detector",),
+)
 KPI_UNUSABLE = Declared(
     "telemetry_cache_kpi_unusable_total",
     "counter",
@@ -81,10 +94,16 @@ DELIVERY = Declared(
     "Events that left the spool: delivered, or dead letters by reason",
     ("outcome", "reason"),
 )
+DELIVERED_BYTES = Declared(
+    "telemetry_cache_delivered_bytes_total", "counter", "bytes", "Lines that the sink took, before compression"
+)
 PUSHES = Declared(
     "telemetry_cache_pushes_total", "counter", "pushes", "Batches pushed to the sink, by what it said", ("result",)
 )
-SPOOL_BYTES = Declared("telemetry_cache_spool_bytes", "gauge", "bytes", "Undelivered events")
+SPOOL_BYTES = Declared("telemetry_cache_spool_bytes", "gauge", "bytes", "What undelivered events take of the spool")
+SPOOL_MAX_BYTES = Declared(
+    "telemetry_cache_spool_max_bytes", "gauge", "bytes", "What the spool may hold: SPOOL_MAX_BYTES of each worker"
+)
 SPOOL_EVENTS = Declared("telemetry_cache_spool_events", "gauge", "events", "Undelivered events")
 SPOOL_OLDEST = Declared(
     "telemetry_cache_spool_oldest_seconds", "gauge", "seconds", "Age of the oldest undelivered event", (), "max"
@@ -94,6 +113,8 @@ DECLARED: Final[Sequence[Declared]] = (
     EVENTS,
     REDACTIONS,
     REDACTION_FAILURES,
+    REDACTION_AUDITS,
+    REDACTION_LEAKS,
     KPI_UNUSABLE,
     HITS,
     MISSES,
@@ -104,8 +125,10 @@ DECLARED: Final[Sequence[Declared]] = (
     SAVED_TOKENS,
     SAVED_SECONDS,
     DELIVERY,
+    DELIVERED_BYTES,
     PUSHES,
     SPOOL_BYTES,
+    SPOOL_MAX_BYTES,
     SPOOL_EVENTS,
     SPOOL_OLDEST,
 )

@@ -108,10 +108,11 @@ def _collect(  # noqa: PLR0917 - one walk, and what it gathers
             named = _plan(rules, key)
             if named.name_suspect:
                 texts.append(_Text(next(edits.places), below, key, frozenset(), is_key=True))
-            if named.rule is None or member is None or member is True or member is False or member == "":
+            rule = named.rule
+            if rule is None or member is None or member is True or member is False or member == "":
                 _collect(member, below, named, rules, texts, edits)
-            else:
-                _replace_whole(member, below, named.rule, edits)
+            elif member != rule.replacement or rule.action == "drop":  # what was redacted before is not found again
+                _replace_whole(member, below, rule, edits)
     elif kind is list:
         for index, item in enumerate(value):
             _collect(item, (path, index), plan, rules, texts, edits)

@@ -87,6 +87,12 @@ class Rules:
     fields: NameTable[FieldRule]
     exempt: NameTable[frozenset[str]]
 
+    @property
+    def names(self) -> frozenset[str]:
+        """The names that a finding can bear."""
+        fields = (*self.fields.names.values(), *self.fields.suffixes.values())
+        return frozenset([row.name for row in self.detectors] + [row.name for row in fields])
+
 
 def words_of(name: str) -> list[str]:
     """Return the words of a field's name, small: `userId`, `user-id` and `USER_ID` are `user`, `id`."""

@@ -71,7 +71,7 @@ def value(found: Series, name: str, **labels: str) -> float:
 
 @dataclass
 class FakeLane:
-    queued_bytes: int
+    held_bytes: int
     queued_events: int
     oldest_s: float
 
@@ -122,7 +122,8 @@ def test_what_is_counted_is_shown(telemetry: PrometheusTelemetry) -> None:
     telemetry.cache_call("set", "ok")
     telemetry.cache_call("delete", "away")
     telemetry.cache_collision()
-    telemetry.delivery("delivered", "ok", 100)
+    telemetry.delivered(100, 12_345)
+    telemetry.audited(3, ["email", "email"])
     telemetry.delivery("dead_letter", "too_old", 2)
     telemetry.push("delivered")
     telemetry.push("rate_limited")
@@ -133,6 +134,9 @@ def test_what_is_counted_is_shown(telemetry: PrometheusTelemetry) -> None:
     assert value(found, f"{prefix}redactions_total", detector="email", action="redact") == 1
     assert value(found, f"{prefix}redactions_total", detector=FAILED, action="redact") == 1
     assert value(found, f"{prefix}redaction_failures_total") == 1
+    assert value(found, f"{prefix}delivered_bytes_total") == 12_345
+    assert value(found, f"{prefix}redaction_audits_total") == 3
+    assert value(found, f"{prefix}redaction_leaks_total", detector="email") == 2
     assert value(found, f"{prefix}cache_hits_total") == 3
     assert value(found, f"{prefix}cache_misses_total") == 1
     assert value(found, f"{prefix}cache_degraded_total") == 5
@@ -283,7 +287,7 @@ telemetry = PrometheusTelemetry(
 
 
 class Lane:
-    queued_bytes, queued_events, oldest_s = 100 * (slot + 1), slot + 1, 20.0 - slot
+    held_bytes, queued_events, oldest_s = 100 * (slot + 1), slot + 1, 20.0 - slot
 
 
 if action == "work":

@@ -82,6 +82,7 @@ VARIABLES: dict[str, tuple[str, dict[str, Any], list[str]]] = {
         ["65535", str(65536 * MIB + 1), "1G"],
     ),
     "LOG_FILE_MAX_BYTES": ("log_file_max_bytes", {"65536": 65536}, ["65535", "64MB"]),
+    "REDACTION_AUDIT_EVERY": ("redaction_audit_every", {"0": 0, "1000000": 1_000_000}, ["-1", "1000001", "0.1"]),
     "EVENT_MAX_BYTES": ("event_max_bytes", {"1024": 1024, str(16 * MIB): 16 * MIB}, ["1023", str(16 * MIB + 1)]),
     "LOG_BATCH_MAX_BYTES": ("log_batch_max_bytes", {"1024": 1024}, ["1023", str(256 * MIB + 1)]),
     "LOG_BATCH_MAX_EVENTS": ("log_batch_max_events", {"1": 1, "1000000": 1_000_000}, ["0", "1000001"]),

@@ -119,6 +119,11 @@ class FakeTelemetry:
 
     deliveries: Counter[tuple[str, str]] = field(default_factory=Counter)
     pushes: list[str] = field(default_factory=list)
+    bytes_delivered: int = 0
+
+    def delivered(self, lines: int, size_bytes: int) -> None:
+        self.deliveries["delivered", "ok"] += lines
+        self.bytes_delivered += size_bytes
 
     def delivery(self, outcome: str, reason: str, count: int) -> None:
         self.deliveries[outcome, reason] += count
@@ -145,6 +150,7 @@ class Bench:
         self.dead = FakeDeadLetters(failing_letters)
         self.telemetry: Any = FakeTelemetry()
         self.state = SinkState()
+        self.audited: list[Redacted] = []
         self.shipper = kind(
             self.lane,
             self.sink,
@@ -152,6 +158,7 @@ class Bench:
             self.telemetry,
             limits=limits,
             state=self.state,
+            audit=self.audited.extend,
             rand=lambda: 0.5,
             wall_s=lambda: WALL_S,
         )
@@ -179,6 +186,8 @@ def test_what_is_delivered_is_acknowledged_and_counted() -> None:
     assert bench.lane.waiting == []
     assert bench.telemetry.deliveries == {("delivered", "ok"): 3}
     assert bench.telemetry.pushes == ["delivered"]
+    assert bench.telemetry.bytes_delivered == sum(len(one.line) for one in entries(3))
+    assert bench.audited == entries(3)
 
 
 def test_an_event_is_sent_before_it_is_acknowledged() -> None:
