@@ -5,7 +5,8 @@ from pathlib import Path
 
 from app.core.cache_policy import CachePolicy, PolicyError, load_policy
 from app.core.detectors import RuleError, load_rules
-from app.core.kpi import Kpi, KpiError, load_kpis
+from app.core.kpi import Kpi
+from app.core.kpi_table import KpiError, load_kpis
 from app.core.metrics import COUNTERS
 from app.core.rules import Rules
 from app.errors import ConfigError

@@ -18,6 +18,7 @@ from app.adapters.redis_cache import RedisCache, RedisLimits, connect, embedded
 from app.adapters.secret_file import read_or_make_secret, read_secret
 from app.audit import Audit
 from app.core.batching import BatchLimits
+from app.core.kpi import Observer
 from app.core.loki import Streams
 from app.core.recent import RecentIds
 from app.core.redaction import redact
@@ -100,7 +101,7 @@ class Services:
         reader = Reader(config.rules)
         self.log = LogHandler(
             rules=config.rules,
-            kpis=config.kpis,
+            observe=Observer(config.kpis),
             spool=self.spool,
             telemetry=self.telemetry,
             streams=Streams(

@@ -1,18 +1,18 @@
-"""From events to observations, by the table in `config/kpis.toml`.
+"""From events to observations, by the rows of `config/kpis.toml`.
 
-A bad row is refused with its name and its fault. A value that is not a finite number in
-[0, `MAX_VALUE`] is not observed and is reported, since one such value would spoil a sum for good.
+A value that is not a finite number in [0, `MAX_VALUE`] is not observed and is reported, since one such
+value would spoil a sum for good.
 """
 
 import math
 import re
-import tomllib
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import reduce
+from operator import or_
 from typing import Any, Final
 
 from app.core.events import Observation
-from app.core.metrics import DECLARED
 
 MAX_VALUE: Final = 1e12
 """Tokens, seconds and counts end far below; a float sum stays exact to the unit up to 2^53 (9e15)."""
@@ -21,53 +21,9 @@ OTHER: Final = "other"
 UNKNOWN: Final = "unknown"
 """Label values: not allowed or past the cap; not sent at all."""
 
-TYPES: Final = ("histogram", "counter", "gauge")
-DEFAULT_CAP: Final = 50
-
 Path = tuple[str, ...]
 
-_METRIC_NAME = re.compile(r"[a-z][a-z0-9_]*")
 _LABEL_VALUE = re.compile(r"[a-zA-Z0-9_.:/@+ -]{1,64}")
-_KPI_KEYS = frozenset(
-    [
-        "name",
-        "type",
-        "unit",
-        "help",
-        "buckets",
-        "labels",
-        "numerator",
-        "denominator",
-        "window",
-        "every",
-        "source",
-        "together",
-    ]
-)
-_SOURCE_KEYS = frozenset(
-    [
-        "events",
-        "path",
-        "count",
-        "minus",
-        "optional_minus",
-        "over",
-        "over_minus",
-        "scale",
-        "when",
-        "unless",
-        "label",
-    ]
-)
-_RESERVED_LABELS: Final = frozenset(["le", "quantile"])
-_HTTP_METRICS: Final = ("flask_http_request", "flask_exporter_info")
-"""What prometheus-flask-exporter writes."""
-
-_ABSENT: Final = object()
-
-
-class KpiError(Exception):
-    """A row of the table is wrong; the message names the row and the fault."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,265 +81,203 @@ class Observed:
     unusable: tuple[str, ...]
 
 
-def observations(event: str, payload: Mapping[str, Any], kpis: Sequence[Kpi]) -> Observed:
-    """Return what an event's (redacted) payload says of each KPI."""
-    found: list[Observation] = []
-    unusable: list[str] = []
-    for kpi in kpis:
-        for source in kpi.sources:
-            if source.events and event not in source.events:
-                continue
-            value = _value(payload, source)
-            if value is None:
-                continue
-            if not 0 <= value <= MAX_VALUE:  # NaN fails it too
-                unusable.append(kpi.name)
-                if not kpi.every:
-                    break
-                continue
-            labels = tuple(_label(payload, label) for label in source.labels)
-            found.append(Observation(kpi.name, value, labels))
-            if not kpi.every:
-                break
-    seen = {one.metric for one in found}
-    alone = {kpi.name for kpi in kpis if kpi.name in seen and not seen.issuperset(kpi.together)}
-    return Observed(tuple(one for one in found if one.metric not in alone), tuple(unusable))
+class Observer:
+    """Says what events are worth to a table of KPIs.
+
+    Each path of the table is looked up once an event, however many sources name it: what is there is noted
+    in a dict by the path's number, and in a mask of bits that tells which sources have anything to say.
+    """
+
+    def __init__(self, kpis: Sequence[Kpi]) -> None:
+        """Number the paths."""
+        self._numbers: dict[Path, int] = {}
+        self._steps: _Steps = {}
+        self._rows = tuple(self._row(kpi) for kpi in kpis if kpi.sources)
+        self._together = {kpi.name: frozenset(kpi.together) for kpi in kpis if kpi.together}
+
+    def __call__(self, event: str, payload: Mapping[str, Any]) -> Observed:
+        """Return what an event's (redacted) payload says of each KPI."""
+        there = _There()
+        there.look(payload, self._steps)
+        found: list[Observation] = []
+        unusable: list[str] = []
+        for row in self._rows:
+            if row.may_say & there.mask or not row.may_say:
+                _observe(row, event, there, found, unusable)
+        if self._together and found:
+            seen = {one.metric for one in found}
+            alone = {name for name, others in self._together.items() if name in seen and not seen.issuperset(others)}
+            if alone:
+                found = [one for one in found if one.metric not in alone]
+        return Observed(tuple(found), tuple(unusable))
+
+    def _row(self, kpi: Kpi) -> "_Row":
+        sources = tuple(self._numbered(source) for source in kpi.sources)
+        # 0: some source asks for no path, so that nothing which is missing silences the row.
+        may_say = 0 if any(not one.needs for one in sources) else _union([one.needs for one in sources])
+        return _Row(kpi.name, kpi.every, may_say, sources)
+
+    def _numbered(self, source: Source) -> "_Source":
+        path = self._numbers_of(source.path)
+        return _Source(
+            source=source,
+            needs=_bits(path),
+            path=path,
+            minus=self._numbers_of(source.minus),
+            over=self._numbers_of(source.over),
+            when=_bits(self._numbers_of(source.when)),
+            unless=_bits(self._numbers_of(source.unless)),
+            labels=tuple((label, self._numbers_of(label.path)) for label in source.labels),
+        )
+
+    def _numbers_of(self, paths: Sequence[Path]) -> "_Numbers":
+        return tuple(self._number_of(path) for path in paths)
+
+    def _number_of(self, path: Path) -> int:
+        number = self._numbers.setdefault(path, len(self._numbers))
+        steps = self._steps
+        for step in path[:-1]:
+            steps = steps.setdefault(step, _Step()).below
+        steps.setdefault(path[-1], _Step()).number = number
+        return number
 
 
-def load_kpis(text: str, counters: Iterable[str]) -> tuple[Kpi, ...]:
-    """Read the table; `counters` are the names a gauge may divide besides the table's own."""
-    try:
-        table = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as exc:
-        raise KpiError(f"not TOML: {exc}") from exc
-    rows = table.get("kpi", [])
-    if set(table) - {"kpi"} or not isinstance(rows, list):
-        raise KpiError("write [[kpi]], one for each metric, and nothing else")
-    kpis = tuple(_kpi(row, place) for place, row in enumerate(rows, 1))
-    _check_together(kpis, frozenset(counters))
-    return kpis
+_Numbers = tuple[int, ...]
 
 
-def _value(payload: Mapping[str, Any], source: Source) -> float | None:
+@dataclass(slots=True)
+class _Step:
+    """A name on the way to a value: the number of the path that ends here, and the names below."""
+
+    number: int | None = None
+    below: "_Steps" = field(default_factory=dict)
+
+
+_Steps = dict[str, _Step]
+
+
+@dataclass(slots=True)
+class _There:
+    """Which of the table's paths an event has: their values, and their numbers as bits."""
+
+    mask: int = 0
+    values: dict[int, Any] = field(default_factory=dict)
+
+    def look(self, payload: Mapping[str, Any], steps: _Steps) -> None:
+        """Note what `payload` has of the paths that go through `steps`."""
+        for name in payload.keys() & steps.keys():
+            step = steps[name]
+            value = payload[name]
+            if step.number is not None:
+                self.mask |= 1 << step.number
+                self.values[step.number] = value
+            if step.below and isinstance(value, dict):
+                self.look(value, step.below)
+
+
+@dataclass(frozen=True, slots=True)
+class _Source:
+    """A source with its paths as numbers, or as bits; of `needs` one must be there."""
+
+    source: Source
+    needs: int
+    path: _Numbers
+    minus: _Numbers
+    over: _Numbers
+    when: int
+    unless: int
+    labels: tuple[tuple[LabelSource, _Numbers], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Row:
+    """A metric's sources, in order; `may_say` has the bits of which one must be there, or is 0 (always ask)."""
+
+    name: str
+    every: bool
+    may_say: int
+    sources: tuple[_Source, ...]
+
+
+def _observe(row: _Row, event: str, there: _There, found: list[Observation], unusable: list[str]) -> None:
+    """Add what the first source that has a value says (with `every`: all of them)."""
+    for one in row.sources:
+        if one.needs and not one.needs & there.mask:
+            continue
+        if one.source.events and event not in one.source.events:
+            continue
+        value = _value(there, one)
+        if value is None:
+            continue
+        if not 0 <= value <= MAX_VALUE:  # NaN fails it too
+            unusable.append(row.name)
+        else:
+            labels = tuple([_label(there.values, label, path) for label, path in one.labels])
+            found.append(Observation(row.name, value, labels))
+        if not row.every:
+            return
+
+
+def _value(there: _There, one: _Source) -> float | None:
     """The value in the metric's unit; None where the event says nothing; NaN where it says nonsense."""
-    if source.when and not _any_true(payload, source.when):
+    values, source = there.values, one.source
+    if one.when and not _is_any_true(there, one.when):
         return None
-    if source.unless and _any_true(payload, source.unless):
+    if one.unless and _is_any_true(there, one.unless):
         return None
-    value = source.count if source.count is not None else _number(payload, source.path)
+    value = source.count if source.count is not None else _number(values, one.path)
     if value is None:
         return None
-    if source.minus:
-        less = _number(payload, source.minus)
+    if one.minus:
+        less = _number(values, one.minus)
         if less is None and not source.optional_minus:
             return None
         # An answer that was not streamed may report both alike; then all of it was generation.
         value = value if source.optional_minus and less == value else value - (less or 0.0)
-    if source.over:
-        divisor = _number(payload, source.over)
+    if one.over:
+        divisor = _number(values, one.over)
         if divisor is None or divisor - source.over_minus <= 0:
             return None
         value /= divisor - source.over_minus
     return value * source.scale
 
 
-def _number(payload: Mapping[str, Any], paths: Sequence[Path]) -> float | None:
-    found = _first(payload, paths)
-    if found is _ABSENT or found is None:
+def _number(values: Mapping[int, Any], path: _Numbers) -> float | None:
+    found = _first(values, path)
+    if found is None:
         return None
-    if isinstance(found, bool) or not isinstance(found, int | float):
+    if isinstance(found, bool) or not isinstance(found, (int, float)):
         return math.nan
     return float(found)
 
 
-def _any_true(payload: Mapping[str, Any], paths: Sequence[Path]) -> bool:
-    return any(_at(payload, path) is True for path in paths)
+def _is_any_true(there: _There, bits: int) -> bool:
+    bits &= there.mask
+    return bits != 0 and any(there.values[number] is True for number in there.values if bits >> number & 1)
 
 
-def _first(payload: Mapping[str, Any], paths: Sequence[Path]) -> Any:
-    for path in paths:
-        found = _at(payload, path)
-        if found is not _ABSENT:
-            return found
-    return _ABSENT
+def _first(values: Mapping[int, Any], path: _Numbers) -> Any:
+    """The first that is there, be it null; None where none is."""
+    for number in path:
+        if number in values:
+            return values[number]
+    return None
 
 
-def _at(payload: Any, path: Path) -> Any:
-    for step in path:
-        if not isinstance(payload, dict):
-            return _ABSENT
-        payload = payload.get(step, _ABSENT)
-    return payload
-
-
-def _label(payload: Mapping[str, Any], source: LabelSource) -> str:
+def _label(values: Mapping[int, Any], source: LabelSource, path: _Numbers) -> str:
     if source.value is not None:
         return source.value
-    found = _first(payload, source.path)
-    if found is _ABSENT or found is None:
+    found = _first(values, path)
+    if found is None:
         return UNKNOWN
     if not isinstance(found, str) or not _LABEL_VALUE.fullmatch(found):
         return OTHER
     return found if not source.allowed or found in source.allowed else OTHER
 
 
-def _kpi(row: Any, place: int) -> Kpi:
-    name = row.get("name") if isinstance(row, dict) else None
-    where = f"kpi {place}" + (f" ({name})" if isinstance(name, str) else "")
-    if not isinstance(name, str) or not _METRIC_NAME.fullmatch(name):
-        raise KpiError(f"{where}: name: a metric name, [a-z][a-z0-9_]*")
-    _known(row, _KPI_KEYS, where)
-    kind = row.get("type")
-    if kind not in TYPES:
-        raise KpiError(f"{where}: type: one of {', '.join(TYPES)}")
-    if kind == "counter" and not name.endswith("_total"):
-        raise KpiError(f"{where}: a counter's name ends in _total")
-    if not isinstance(row.get("help"), str) or not isinstance(row.get("unit"), str):
-        raise KpiError(f"{where}: help and unit are texts and must be there")
-    labels = _label_names(row, where)
-    sources = row.get("source", [])
-    if not isinstance(sources, list):
-        raise KpiError(f"{where}: write [[kpi.source]], one for each source")
-    parsed = tuple(_source(source, labels, where) for source in sources)
-    kpi = Kpi(
-        name=name,
-        type=kind,
-        unit=row["unit"],
-        help=row["help"],
-        buckets=_buckets(row, kind, where),
-        labels=labels,
-        label_caps=_caps(labels, sources, where),
-        numerator=_texts(row, "numerator", where),
-        denominator=_texts(row, "denominator", where),
-        window=_flag(row, "window", where),
-        every=_flag(row, "every", where),
-        together=_texts(row, "together", where),
-        sources=parsed,
-    )
-    if bool(kpi.sources) == bool(kpi.numerator) or bool(kpi.numerator) != bool(kpi.denominator):
-        raise KpiError(f"{where}: either sources, or (a gauge) numerator and denominator")
-    if kpi.numerator and kind != "gauge":
-        raise KpiError(f"{where}: numerator and denominator make a gauge")
-    return kpi
+def _bits(numbers: _Numbers) -> int:
+    return _union([1 << number for number in numbers])
 
 
-def _label_names(row: Mapping[str, Any], where: str) -> tuple[str, ...]:
-    labels = _texts(row, "labels", where)
-    for label in labels:
-        if not _METRIC_NAME.fullmatch(label) or label in _RESERVED_LABELS or labels.count(label) > 1:
-            raise KpiError(f"{where}: labels: {label!r} is no label name, is Prometheus's own, or stands twice")
-    return labels
-
-
-def _source(row: Any, labels: Sequence[str], where: str) -> Source:
-    if not isinstance(row, dict):
-        raise KpiError(f"{where}: source: a table")
-    _known(row, _SOURCE_KEYS, f"{where}: source")
-    count = row.get("count")
-    if (count is None) == ("path" not in row):
-        raise KpiError(f"{where}: source: either path or count")
-    given = row.get("label", {})
-    if not isinstance(given, dict) or set(given) != set(labels):
-        raise KpiError(f"{where}: source: one label.<name> for each of labels, and no other")
-    return Source(
-        events=frozenset(_texts(row, "events", where)),
-        path=_paths(row, "path", where),
-        count=None if count is None else _float(row, "count", where, 0.0),
-        minus=_paths(row, "minus", where),
-        optional_minus=_flag(row, "optional_minus", where),
-        over=_paths(row, "over", where),
-        over_minus=_float(row, "over_minus", where, 0.0),
-        scale=_float(row, "scale", where, 1.0),
-        when=_paths(row, "when", where),
-        unless=_paths(row, "unless", where),
-        labels=tuple(_label_source(given[label], where) for label in labels),
-    )
-
-
-def _label_source(row: Any, where: str) -> LabelSource:
-    if not isinstance(row, dict):
-        raise KpiError(f"{where}: label: {{value = ...}} or {{path = [...], allowed = [...] or cap = N}}")
-    _known(row, frozenset(["value", "path", "allowed", "cap"]), f"{where}: label")
-    if ("value" in row) == ("path" in row):
-        raise KpiError(f"{where}: label: either value or path")
-    value = row.get("value")
-    if value is not None and not isinstance(value, str):
-        raise KpiError(f"{where}: label: value is a text")
-    return LabelSource(value, _paths(row, "path", where), frozenset(_texts(row, "allowed", where)))
-
-
-def _caps(labels: Sequence[str], sources: Sequence[Any], where: str) -> tuple[int, ...]:
-    caps = []
-    for label in labels:
-        given = [source.get("label", {}).get(label, {}).get("cap") for source in sources]
-        cap = max((number for number in given if number is not None), default=DEFAULT_CAP)
-        if type(cap) is not int or cap < 1:
-            raise KpiError(f"{where}: label.{label}: cap is a whole number from 1")
-        caps.append(cap)
-    return tuple(caps)
-
-
-def _check_together(kpis: Sequence[Kpi], built_in: frozenset[str]) -> None:
-    taken = {_family(name) for name in built_in} | {_family(metric.name) for metric in DECLARED}
-    for kpi in kpis:
-        if _family(kpi.name) in taken or kpi.name.startswith(_HTTP_METRICS):
-            raise KpiError(f"{kpi.name}: this metric stands twice")
-        taken.add(_family(kpi.name))
-    names = {kpi.name for kpi in kpis}
-    counters = built_in | {kpi.name for kpi in kpis if kpi.type == "counter"}
-    for kpi in kpis:
-        for part in (*kpi.numerator, *kpi.denominator):
-            if part not in counters:
-                raise KpiError(f"{kpi.name}: {part!r} is no counter")
-        for other in kpi.together:
-            if other not in names:
-                raise KpiError(f"{kpi.name}: together: there is no metric {other!r} in the table")
-
-
-def _family(name: str) -> str:
-    """What Prometheus tells metrics apart by: a counter is written with `_total` and known without."""
-    return name.removesuffix("_total")
-
-
-def _buckets(row: Mapping[str, Any], kind: str, where: str) -> tuple[float, ...]:
-    given = row.get("buckets", [])
-    if (kind == "histogram") != bool(given):
-        raise KpiError(f"{where}: buckets belong to a histogram, which needs them")
-    if not isinstance(given, list) or not all(type(edge) in (int, float) for edge in given):
-        raise KpiError(f"{where}: buckets: a list of numbers")
-    edges = tuple(float(edge) for edge in given)
-    if list(edges) != sorted(set(edges)) or not all(map(math.isfinite, edges)):
-        raise KpiError(f"{where}: buckets: rising and finite (+Inf is added)")
-    return edges
-
-
-def _known(row: Mapping[str, Any], known: frozenset[str], where: str) -> None:
-    unknown = sorted(set(row) - known)
-    if unknown:
-        raise KpiError(f"{where}: unknown key {unknown[0]!r}; there are {', '.join(sorted(known))}")
-
-
-def _paths(row: Mapping[str, Any], key: str, where: str) -> tuple[Path, ...]:
-    return tuple(tuple(path.split(".")) for path in _texts(row, key, where))
-
-
-def _texts(row: Mapping[str, Any], key: str, where: str) -> tuple[str, ...]:
-    given = row.get(key, [])
-    given = [given] if isinstance(given, str) else given
-    if not isinstance(given, list) or not all(isinstance(item, str) and item for item in given):
-        raise KpiError(f"{where}: {key}: a list of texts")
-    return tuple(given)
-
-
-def _flag(row: Mapping[str, Any], key: str, where: str) -> bool:
-    given = row.get(key, False)
-    if not isinstance(given, bool):
-        raise KpiError(f"{where}: {key}: true or false")
-    return given
-
-
-def _float(row: Mapping[str, Any], key: str, where: str, default: float) -> float:
-    given = row.get(key, default)
-    if isinstance(given, bool) or not isinstance(given, int | float) or not math.isfinite(given):
-        raise KpiError(f"{where}: {key}: a number")
-    return float(given)
+def _union(masks: Sequence[int]) -> int:
+    return reduce(or_, masks, 0)

@@ -12,7 +12,7 @@ import orjson
 
 from app.core import strict_json
 from app.core.events import LogEvent, Redacted, RedactedPayload, seal
-from app.core.kpi import Kpi, observations
+from app.core.kpi import Observer
 from app.core.loki import Streams
 from app.core.problems import INVALID, problem
 from app.core.recent import RecentIds
@@ -78,7 +78,7 @@ class LogHandler:
         self,
         *,
         rules: Rules,
-        kpis: Sequence[Kpi],
+        observe: Observer,
         spool: Spool,
         telemetry: Telemetry,
         streams: Streams,
@@ -90,7 +90,7 @@ class LogHandler:
     ) -> None:
         """Everything that it needs from outside comes in here; `breathe` lets other requests run meanwhile."""
         self._rules = rules
-        self._kpis = kpis
+        self._observe = observe
         self._spool = spool
         self._telemetry = telemetry
         self._streams = streams
@@ -247,7 +247,7 @@ class LogHandler:
     def _count(self, sealed: _Sealed) -> None:
         self._telemetry.event(sealed.entry.event, "accepted")
         self._telemetry.redacted(sealed.payload.findings)
-        seen = observations(sealed.entry.event, sealed.payload.value, self._kpis)
+        seen = self._observe(sealed.entry.event, sealed.payload.value)
         self._telemetry.observe(seen.observations, seen.unusable)
 
     def _count_refused(self, number: int) -> None:

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from app.adapters.prometheus import PrometheusTelemetry
 from app.core.events import Observation
-from app.core.kpi import MAX_VALUE, KpiError, load_kpis, observations
+from app.core.kpi import MAX_VALUE, Observer
+from app.core.kpi_table import KpiError, load_kpis
 from app.core.metrics import COUNTERS
 from app.settings import ROOT
 
@@ -32,7 +33,7 @@ PER_TOKEN = "gen_ai_server_time_per_output_token_seconds"
 
 def seen(payload: dict[str, Any], *metrics: str, event: str = "response_generation") -> dict[str, float]:
     """The values of some metrics that an event gives."""
-    found = observations(event, payload, KPIS).observations
+    found = Observer(KPIS)(event, payload).observations
     return {one.metric: pytest.approx(one.value) for one in found if one.metric in metrics}
 
 
@@ -103,7 +104,7 @@ fields = st.dictionaries(st.sampled_from(["tokens", "latency_ms", "ttfb_ms"]), f
 @given(fields, fields)
 def test_tokens_are_counted_with_their_seconds_or_not_at_all(top: dict[str, Any], response: dict[str, Any]) -> None:
     """Tokens per second is a quotient of the two sums: one without the other makes it wrong for good."""
-    found = {one.metric for one in observations("e", {**top, "response": response}, KPIS).observations}
+    found = {one.metric for one in Observer(KPIS)("e", {**top, "response": response}).observations}
     assert (TOKENS in found) == (SECONDS in found)
 
 
@@ -122,7 +123,7 @@ def test_tokens_are_counted_with_their_seconds_or_not_at_all(top: dict[str, Any]
 )
 def test_neither_tokens_nor_seconds_where_one_of_them_is_nonsense(payload: dict[str, Any]) -> None:
     """A first byte after the last, a negative or a huge figure, or a text spoils the pair and is reported."""
-    result = observations("e", payload, KPIS)
+    result = Observer(KPIS)("e", payload)
     assert {one.metric for one in result.observations} & {TOKENS, SECONDS} == set()
     assert set(result.unusable) & {TOKENS, SECONDS}
 
@@ -196,7 +197,7 @@ def test_the_specifications_buckets_are_there() -> None:
 )
 def test_the_generative_ai_metrics(payload: dict[str, Any], wanted: list[tuple[str, float, tuple[str, ...]]]) -> None:
     """Token usage by type, time to first token, time per output token after the first; by model."""
-    found = observations("e", payload, KPIS).observations
+    found = Observer(KPIS)("e", payload).observations
     mine = [(one.metric, one.value, one.labels) for one in found if one.metric.startswith("gen_ai")]
     assert mine == [(metric, pytest.approx(value), labels) for metric, value, labels in wanted]
 
@@ -226,7 +227,7 @@ UNUSABLE = [
 @pytest.mark.parametrize("value", UNUSABLE, ids=repr)
 def test_a_value_that_is_no_amount_is_reported_and_not_observed(value: object) -> None:
     """One such value would spoil a sum for good."""
-    result = observations("content_repair", {"repairs": value}, KPIS)
+    result = Observer(KPIS)("content_repair", {"repairs": value})
     assert [one for one in result.observations if one.metric == REPAIRS] == []
     assert REPAIRS in result.unusable
 
@@ -234,14 +235,14 @@ def test_a_value_that_is_no_amount_is_reported_and_not_observed(value: object) -
 @pytest.mark.parametrize("value", [0, 0.0, 1, 0.25, MAX_VALUE])
 def test_a_value_within_bounds_is_observed(value: float) -> None:
     """From 0 to 10^12, both included."""
-    result = observations("e", {"repairs": value}, KPIS)
+    result = Observer(KPIS)("e", {"repairs": value})
     assert Observation(REPAIRS, value) in result.observations
     assert result.unusable == ()
 
 
 def test_a_bad_value_of_one_source_does_not_hide_another() -> None:
     """With `every`, each source that finds a value gives an observation."""
-    result = observations("e", {"tokens": "many", "prompt_tokens": 9, "model": "m"}, KPIS)
+    result = Observer(KPIS)("e", {"tokens": "many", "prompt_tokens": 9, "model": "m"})
     assert Observation(USAGE, 9, ("input", "m")) in result.observations
     assert USAGE in result.unusable
 
@@ -278,7 +279,7 @@ def test_no_payload_breaks_it_and_every_observation_is_an_amount(value: Any) -> 
     """Whatever callers send, values are finite and bounded, and label values are short texts."""
     payload = value if isinstance(value, dict) else {"response": value, "tokens": value, "model": value}
     declared = {kpi.name: kpi.labels for kpi in KPIS}
-    for one in observations("e", payload, KPIS).observations:
+    for one in Observer(KPIS)("e", payload).observations:
         assert 0 <= one.value <= MAX_VALUE
         assert len(one.labels) == len(declared[one.metric])
         assert all(0 < len(label) <= 64 for label in one.labels)
@@ -301,13 +302,13 @@ scale = 0.001
 
 
 def own(text: str, payload: dict[str, Any], event: str = "e") -> list[tuple[float, tuple[str, ...]]]:
-    return [(one.value, one.labels) for one in observations(event, payload, load_kpis(text, ())).observations]
+    return [(one.value, one.labels) for one in Observer(load_kpis(text, ()))(event, payload).observations]
 
 
 def test_a_users_own_row_works_beside_the_shipped_ones() -> None:
     """One more row, with no code."""
     kpis = load_kpis(SHIPPED + ROW, COUNTERS)
-    assert Observation("my_metric", 1.5) in observations("e", {"took_ms": 1500}, kpis).observations
+    assert Observation("my_metric", 1.5) in Observer(kpis)("e", {"took_ms": 1500}).observations
 
 
 LABELLED = """
@@ -429,7 +430,7 @@ def test_rows_that_go_together_are_observed_together(
     payload: dict[str, Any], wanted: list[str], unusable: list[str]
 ) -> None:
     """Where one of them has no value or a bad one, the other is not counted either."""
-    result = observations("e", payload, load_kpis(TOGETHER, ()))
+    result = Observer(load_kpis(TOGETHER, ()))("e", payload)
     assert [one.metric for one in result.observations] == wanted
     assert list(result.unusable) == unusable
 

@@ -15,7 +15,7 @@ from prometheus_client.parser import text_string_to_metric_families as parse_tex
 
 from app.adapters.prometheus import MAX_EVENT_NAMES, LabelCap, PrometheusTelemetry
 from app.core.events import Finding, Observation
-from app.core.kpi import load_kpis
+from app.core.kpi_table import load_kpis
 from app.core.metrics import COUNTERS, DECLARED
 from app.core.redaction import FAILED
 from app.settings import ROOT
@@ -276,7 +276,7 @@ import sys
 from pathlib import Path
 from app.adapters.prometheus import PrometheusTelemetry
 from app.core.events import Observation
-from app.core.kpi import load_kpis
+from app.core.kpi_table import load_kpis
 from app.core.metrics import COUNTERS
 
 slot, folder, action = int(sys.argv[1]), Path(sys.argv[2]), sys.argv[3]
