@@ -27,7 +27,7 @@ from app.handlers.cache import CacheHandler
 from app.handlers.logs import Clock, LogHandler, LogLimits
 from app.handlers.reading import Reader
 from app.ports import DeadLetters, Health, Lane, LogSink, Readiness
-from app.runtime import Runtime, Step, TimeLimit
+from app.runtime import Runtime, Step, TimeLimit, plain_lock
 from app.settings import Settings
 from app.shipper import Shipper, SinkState
 
@@ -79,6 +79,7 @@ class Services:
             started_s=started_s,
             detectors=config.rules.names,
             spool_max_bytes=settings.spool_max_bytes,
+            lock=plain_lock,
         )
         self._audit = Audit(config.rules, self.telemetry, every=settings.redaction_audit_every)
         # One file is written by one greenlet; pushes to Loki go side by side.

@@ -7,10 +7,13 @@ them: a worker that dies takes nothing away, and a scrape does not slow with res
 import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
+from threading import Lock
 from typing import Any, Final, Literal
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, values
+from prometheus_client import metrics as client_metrics
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.multiprocess import MultiProcessCollector
@@ -84,12 +87,16 @@ class PrometheusTelemetry:
         started_s: float,
         detectors: Iterable[str] = (),
         spool_max_bytes: int = 0,
+        lock: Callable[[], AbstractContextManager[object]] = Lock,
         monotonic_s: Callable[[], float] = time.monotonic,
     ) -> None:
         """`metrics_dir` holds all workers' files, or is None where one process serves alone.
 
         The series of `detectors` (their names) are there from the start: an alert must see a first leak as a rise.
+        `lock` makes the locks under which the library counts.
         """
+        # Under gevent, fifteen `threading.Lock`s a request cost as much as reading its JSON.
+        client_metrics.Lock = values.Lock = lock  # type: ignore[attr-defined,assignment]
         if metrics_dir is not None:
             values.ValueClass = values.MultiProcessValue(lambda: slot)
         self.registry = CollectorRegistry()
@@ -103,6 +110,7 @@ class PrometheusTelemetry:
         self._caps = {kpi.name: tuple(LabelCap(cap) for cap in kpi.label_caps) for kpi in kpis}
         self._event_names = LabelCap(MAX_EVENT_NAMES)
         self._children: dict[tuple[str, ...], Any] = {}
+        self._recorders: dict[tuple[str, tuple[str, ...]], Callable[[float], None]] = {}
         self._shown = _shown_series(kpis)
         for labels in (("accepted",), ("duplicate",), ("refused",)):
             self._child(EVENTS, "unknown", *labels)
@@ -123,17 +131,8 @@ class PrometheusTelemetry:
     def observe(self, observations: Iterable[Observation], unusable: Iterable[str]) -> None:
         """Take KPI observations."""
         for seen in observations:
-            metric = self._by_kpi[seen.metric]
-            if seen.labels:
-                metric = metric.labels(
-                    *(cap(value) for cap, value in zip(self._caps[seen.metric], seen.labels, strict=True))
-                )
-            if isinstance(metric, Histogram):
-                metric.observe(seen.value)
-            elif isinstance(metric, Gauge):
-                metric.set(seen.value)
-            else:
-                metric.inc(seen.value)
+            record = self._recorders.get((seen.metric, seen.labels)) or self._recorder(seen.metric, seen.labels)
+            record(seen.value)
         for name in unusable:
             self._child(KPI_UNUSABLE, name).inc()
 
@@ -249,6 +248,17 @@ class PrometheusTelemetry:
                 if key in sums:
                     sums[key] += value
         return sums
+
+    def _recorder(self, name: str, labels: tuple[str, ...]) -> Callable[[float], None]:
+        """What takes a value of a KPI's series; remembered for label values that are within their caps."""
+        capped = tuple(cap(value) for cap, value in zip(self._caps[name], labels, strict=True))
+        metric = self._by_kpi[name].labels(*capped) if labels else self._by_kpi[name]
+        record: Callable[[float], None] = (
+            metric.observe if isinstance(metric, Histogram) else metric.set if isinstance(metric, Gauge) else metric.inc
+        )
+        if capped == labels:
+            self._recorders[name, labels] = record
+        return record
 
     def _child(self, metric: Declared, *labels: str) -> Any:
         """The series of some label values, looked up once."""

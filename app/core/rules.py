@@ -86,6 +86,8 @@ class Rules:
     """re2.Set over all patterns: one pass says which of them occur at all."""
     fields: NameTable[FieldRule]
     exempt: NameTable[frozenset[str]]
+    memory: dict[str, Any] = field(default_factory=dict, repr=False, compare=False)
+    """What `core.redaction` has made of field names with this table; it keeps it small."""
 
     @property
     def names(self) -> frozenset[str]:
