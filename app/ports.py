@@ -141,8 +141,8 @@ Outcome = Literal["accepted", "duplicate", "refused"]
 class Telemetry(Protocol):
     """What the service counts. Label values are bounded by the adapter."""
 
-    def event(self, event: str, outcome: Outcome) -> None:
-        """Count an event as it was answered."""
+    def events(self, names: Sequence[str], outcome: Outcome) -> None:
+        """Count events, by their names, as they were answered."""
         ...
 
     def observe(self, observations: Iterable[Observation], unusable: Iterable[str]) -> None:

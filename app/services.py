@@ -2,8 +2,8 @@
 
 import logging
 import random
+import secrets
 import time
-import uuid
 from collections.abc import Callable
 from typing import Final
 
@@ -35,6 +35,9 @@ _log = logging.getLogger("telemetry_cache.services")
 
 SNAPSHOT_EVERY_S: Final = 5.0
 """How finely windowed figures look back (kpis.md, "Several workers")."""
+
+_ID_BYTES: Final = 16
+"""128 random bits, as a UUID has, without its form."""
 
 _GAUGES_EVERY_S: Final = 0.5
 _CLOSE_RESERVE_S: Final = 1.0
@@ -115,7 +118,9 @@ class Services:
                 batch_bytes=settings.log_batch_max_bytes,
                 batch_events=settings.log_batch_max_events,
             ),
-            clock=Clock(stamp_ns=Stamps(), monotonic_s=time.monotonic, new_id=lambda: f"evt_{uuid.uuid4().hex}"),
+            clock=Clock(
+                stamp_ns=Stamps(), monotonic_s=time.monotonic, new_id=lambda: f"evt_{secrets.token_hex(_ID_BYTES)}"
+            ),
             reader=reader,
             breathe=self._runtime.breathe,
         )

@@ -1,11 +1,11 @@
 """Grafana Loki over HTTP: the only `requests` import."""
 
-import gzip
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Final
 
 import requests
+from isal import isal_zlib
 
 from app.core.events import Redacted
 from app.core.loki import classify, encode
@@ -14,8 +14,9 @@ from app.core.verdicts import Retry, Verdict
 PUSH_PATH: Final = "/loki/api/v1/push"
 READY_PATH: Final = "/ready"
 
-_GZIP_LEVEL: Final = 1
-"""A third of the size already; level 6 takes twice the time for a tenth more."""
+_GZIP_LEVEL: Final = 2
+_GZIP_WINDOW: Final = 31
+"""ISA-L's: 1.3 us an event of 1 KB, where zlib's level 1 takes 8.5 for a little less. 31: with gzip's header."""
 
 _MAX_ANSWER_BYTES: Final = 8192
 """A refusal's reason stands at its start; the rest of a long answer is not read."""
@@ -54,7 +55,7 @@ class LokiHttp:
                 self._time_limit(),
                 self._session.post(
                     self._base + PUSH_PATH,
-                    data=gzip.compress(encode(batch), _GZIP_LEVEL, mtime=0),
+                    data=isal_zlib.compress(encode(batch), _GZIP_LEVEL, _GZIP_WINDOW),
                     headers={"Content-Type": "application/json", "Content-Encoding": "gzip"},
                     timeout=self._timeout,
                     allow_redirects=False,

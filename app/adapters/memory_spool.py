@@ -67,6 +67,7 @@ class MemorySpool:
         """`lanes` are shipped side by side; a stream always takes the same one."""
         self._max_bytes = max_bytes
         self._lanes = [MemoryLane() for _ in range(lanes)]
+        self._by_stream: dict[Labels, MemoryLane] = {}
         self._closed = False
         self._refused = False
 
@@ -99,8 +100,11 @@ class MemorySpool:
         return sum(lane.held_bytes for lane in self._lanes)
 
     def _lane_of(self, labels: Labels) -> MemoryLane:
-        # crc32, not hash(): the same stream takes the same lane in every process and after a restart.
-        return self._lanes[crc32(repr(labels).encode()) % len(self._lanes)]
+        lane = self._by_stream.get(labels)
+        if lane is None:
+            # crc32, not hash(): the same stream takes the same lane in every process and after a restart.
+            lane = self._by_stream[labels] = self._lanes[crc32(repr(labels).encode()) % len(self._lanes)]
+        return lane
 
 
 _SMALL_EVENT_BYTES = 1024

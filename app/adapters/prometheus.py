@@ -6,6 +6,7 @@ them: a worker that dies takes nothing away, and a scrape does not slow with res
 
 import math
 import time
+from collections import Counter as Counts
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -124,9 +125,10 @@ class PrometheusTelemetry:
         self._own[SPOOL_MAX_BYTES.name].set(spool_max_bytes)
         self.spool((), 0.0)
 
-    def event(self, event: str, outcome: Outcome) -> None:
-        """Count an event as it was answered."""
-        self._child(EVENTS, self._event_names(event), outcome).inc()
+    def events(self, names: Sequence[str], outcome: Outcome) -> None:
+        """Count events as they were answered."""
+        for event, times in Counts(names).items():
+            self._child(EVENTS, self._event_names(event), outcome).inc(times)
 
     def observe(self, observations: Iterable[Observation], unusable: Iterable[str]) -> None:
         """Take KPI observations."""
@@ -138,10 +140,10 @@ class PrometheusTelemetry:
 
     def redacted(self, findings: Iterable[Finding]) -> None:
         """Count findings by detector and action."""
-        for found in findings:
-            if found.detector == FAILED:
-                self._own[REDACTION_FAILURES.name].inc()
-            self._child(REDACTIONS, found.detector, found.action).inc()
+        for (detector, action), times in Counts([(found.detector, found.action) for found in findings]).items():
+            if detector == FAILED:
+                self._own[REDACTION_FAILURES.name].inc(times)
+            self._child(REDACTIONS, detector, action).inc(times)
 
     def lookup(self, result: CacheResult) -> None:
         """Count a cache lookup."""

@@ -8,8 +8,6 @@ import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import reduce
-from operator import or_
 from typing import Any, Final
 
 from app.core.events import Observation
@@ -22,6 +20,9 @@ UNKNOWN: Final = "unknown"
 """Label values: not allowed or past the cap; not sent at all."""
 
 Path = tuple[str, ...]
+
+_MEMORY: Final = 1024
+"""Sets of paths whose plan is remembered. Events repeat; callers cannot make the memory grow."""
 
 _LABEL_VALUE = re.compile(r"[a-zA-Z0-9_.:/@+ -]{1,64}")
 
@@ -84,65 +85,84 @@ class Observed:
 class Observer:
     """Says what events are worth to a table of KPIs.
 
-    Each path of the table is looked up once an event, however many sources name it: what is there is noted
-    in a dict by the path's number, and in a mask of bits that tells which sources have anything to say.
+    Each path of the table is looked up once an event, however many sources name it. Which of them are there decides
+    which sources have anything to say, so that this is worked out once for events alike (same paths, same name
+    where a source asks for it) and remembered.
     """
 
     def __init__(self, kpis: Sequence[Kpi]) -> None:
         """Number the paths."""
+        self._kpis = tuple(kpi for kpi in kpis if kpi.sources)
+        self._together = {kpi.name: frozenset(kpi.together) for kpi in kpis if kpi.together}
+        self._asked_for = frozenset(event for kpi in self._kpis for source in kpi.sources for event in source.events)
         self._numbers: dict[Path, int] = {}
         self._steps: _Steps = {}
-        self._rows = tuple(self._row(kpi) for kpi in kpis if kpi.sources)
-        self._together = {kpi.name: frozenset(kpi.together) for kpi in kpis if kpi.together}
+        self._plans: dict[tuple[str, int], tuple[_Row, ...]] = {}
+        for kpi in self._kpis:
+            for source in kpi.sources:
+                labels = [path for label in source.labels for path in label.path]
+                for path in (*source.path, *source.minus, *source.over, *source.when, *source.unless, *labels):
+                    self._add_path(path)
 
     def __call__(self, event: str, payload: Mapping[str, Any]) -> Observed:
         """Return what an event's (redacted) payload says of each KPI."""
-        there = _There()
-        there.look(payload, self._steps)
+        values: dict[int, Any] = {}
+        there = _look(payload, self._steps, values)
+        alike = (event if event in self._asked_for else "", there)
+        rows = self._plans.get(alike)
+        if rows is None:
+            rows = self._plan(*alike)
+            if len(self._plans) >= _MEMORY:
+                self._plans.clear()
+            self._plans[alike] = rows
         found: list[Observation] = []
         unusable: list[str] = []
-        for row in self._rows:
-            if row.may_say & there.mask or not row.may_say:
-                _observe(row, event, there, found, unusable)
+        for row in rows:
+            _observe(row, values, found, unusable)
         if self._together and found:
-            seen = {one.metric for one in found}
-            alone = {name for name, others in self._together.items() if name in seen and not seen.issuperset(others)}
-            if alone:
-                found = [one for one in found if one.metric not in alone]
+            found = self._in_company(found)
         return Observed(tuple(found), tuple(unusable))
 
-    def _row(self, kpi: Kpi) -> "_Row":
-        sources = tuple(self._numbered(source) for source in kpi.sources)
-        # 0: some source asks for no path, so that nothing which is missing silences the row.
-        may_say = 0 if any(not one.needs for one in sources) else _union([one.needs for one in sources])
-        return _Row(kpi.name, kpi.every, may_say, sources)
+    def _in_company(self, found: list[Observation]) -> list[Observation]:
+        """Without those whose fellows were not observed."""
+        seen = {one.metric for one in found}
+        alone = [name for name, others in self._together.items() if name in seen and not seen.issuperset(others)]
+        return [one for one in found if one.metric not in alone] if alone else found
 
-    def _numbered(self, source: Source) -> "_Source":
-        path = self._numbers_of(source.path)
-        return _Source(
-            source=source,
-            needs=_bits(path),
-            path=path,
-            minus=self._numbers_of(source.minus),
-            over=self._numbers_of(source.over),
-            when=_bits(self._numbers_of(source.when)),
-            unless=_bits(self._numbers_of(source.unless)),
-            labels=tuple((label, self._numbers_of(label.path)) for label in source.labels),
+    def _plan(self, event: str, there: int) -> "tuple[_Row, ...]":
+        """The rows with something to say of events that have these paths and this name ("": one nobody asks for)."""
+        rows = (_Row(kpi.name, kpi.every, self._ready(kpi.sources, event, there)) for kpi in self._kpis)
+        return tuple(row for row in rows if row.sources)
+
+    def _ready(self, sources: Sequence[Source], event: str, there: int) -> "tuple[_Ready, ...]":
+        return tuple(
+            _Ready(
+                source=source,
+                value=self._first(source.path, there),
+                minus=self._first(source.minus, there),
+                over=self._first(source.over, there),
+                when=self._all(source.when, there),
+                unless=self._all(source.unless, there),
+                labels=tuple((label, self._first(label.path, there)) for label in source.labels),
+            )
+            for source in sources
+            if (not source.events or event in source.events)
+            and (source.count is not None or self._first(source.path, there) is not None)
         )
 
-    def _numbers_of(self, paths: Sequence[Path]) -> "_Numbers":
-        return tuple(self._number_of(path) for path in paths)
+    def _first(self, paths: Sequence[Path], there: int) -> int | None:
+        return next(iter(self._all(paths, there)), None)
 
-    def _number_of(self, path: Path) -> int:
+    def _all(self, paths: Sequence[Path], there: int) -> tuple[int, ...]:
+        numbers = [self._numbers[path] for path in paths]
+        return tuple(number for number in numbers if there >> number & 1)
+
+    def _add_path(self, path: Path) -> None:
         number = self._numbers.setdefault(path, len(self._numbers))
         steps = self._steps
         for step in path[:-1]:
             steps = steps.setdefault(step, _Step()).below
         steps.setdefault(path[-1], _Step()).number = number
-        return number
-
-
-_Numbers = tuple[int, ...]
 
 
 @dataclass(slots=True)
@@ -156,85 +176,74 @@ class _Step:
 _Steps = dict[str, _Step]
 
 
-@dataclass(slots=True)
-class _There:
-    """Which of the table's paths an event has: their values, and their numbers as bits."""
-
-    mask: int = 0
-    values: dict[int, Any] = field(default_factory=dict)
-
-    def look(self, payload: Mapping[str, Any], steps: _Steps) -> None:
-        """Note what `payload` has of the paths that go through `steps`."""
-        for name in payload.keys() & steps.keys():
-            step = steps[name]
-            value = payload[name]
-            if step.number is not None:
-                self.mask |= 1 << step.number
-                self.values[step.number] = value
-            if step.below and isinstance(value, dict):
-                self.look(value, step.below)
-
-
 @dataclass(frozen=True, slots=True)
-class _Source:
-    """A source with its paths as numbers, or as bits; of `needs` one must be there."""
+class _Ready:
+    """A source for events that have certain paths: the number of the first that is there, or None, or all of them."""
 
     source: Source
-    needs: int
-    path: _Numbers
-    minus: _Numbers
-    over: _Numbers
-    when: int
-    unless: int
-    labels: tuple[tuple[LabelSource, _Numbers], ...]
+    value: int | None
+    minus: int | None
+    over: int | None
+    when: tuple[int, ...]
+    unless: tuple[int, ...]
+    labels: tuple[tuple[LabelSource, int | None], ...]
 
 
 @dataclass(frozen=True, slots=True)
 class _Row:
-    """A metric's sources, in order; `may_say` has the bits of which one must be there, or is 0 (always ask)."""
+    """A metric's sources, in order; with `every` all of them are observed, else the first that has a value."""
 
     name: str
     every: bool
-    may_say: int
-    sources: tuple[_Source, ...]
+    sources: tuple[_Ready, ...]
 
 
-def _observe(row: _Row, event: str, there: _There, found: list[Observation], unusable: list[str]) -> None:
-    """Add what the first source that has a value says (with `every`: all of them)."""
+def _look(payload: Mapping[str, Any], steps: _Steps, values: dict[int, Any]) -> int:
+    """Note in `values` what `payload` has of the paths that go through `steps`; return their numbers as bits."""
+    there = 0
+    for name in payload.keys() & steps.keys():
+        step = steps[name]
+        value = payload[name]
+        if step.number is not None:
+            there |= 1 << step.number
+            values[step.number] = value
+        if step.below and isinstance(value, dict):
+            there |= _look(value, step.below, values)
+    return there
+
+
+def _observe(row: _Row, values: Mapping[int, Any], found: list[Observation], unusable: list[str]) -> None:
+    """Add what the row's sources say."""
     for one in row.sources:
-        if one.needs and not one.needs & there.mask:
-            continue
-        if one.source.events and event not in one.source.events:
-            continue
-        value = _value(there, one)
+        value = _value(values, one)
         if value is None:
             continue
         if not 0 <= value <= MAX_VALUE:  # NaN fails it too
             unusable.append(row.name)
         else:
-            labels = tuple([_label(there.values, label, path) for label, path in one.labels])
+            labels = tuple([_label(values, label, number) for label, number in one.labels])
             found.append(Observation(row.name, value, labels))
         if not row.every:
             return
 
 
-def _value(there: _There, one: _Source) -> float | None:
+def _value(values: Mapping[int, Any], one: _Ready) -> float | None:
     """The value in the metric's unit; None where the event says nothing; NaN where it says nonsense."""
-    values, source = there.values, one.source
-    if one.when and not _is_any_true(there, one.when):
+    source = one.source
+    if source.when and not _is_any_true(values, one.when):
         return None
-    if one.unless and _is_any_true(there, one.unless):
+    if one.unless and _is_any_true(values, one.unless):
         return None
-    value = source.count if source.count is not None else _number(values, one.path)
+    value = source.count if source.count is not None else _number(values, one.value)
     if value is None:
         return None
-    if one.minus:
+    if source.minus:
         less = _number(values, one.minus)
         if less is None and not source.optional_minus:
             return None
         # An answer that was not streamed may report both alike; then all of it was generation.
         value = value if source.optional_minus and less == value else value - (less or 0.0)
-    if one.over:
+    if source.over:
         divisor = _number(values, one.over)
         if divisor is None or divisor - source.over_minus <= 0:
             return None
@@ -242,42 +251,24 @@ def _value(there: _There, one: _Source) -> float | None:
     return value * source.scale
 
 
-def _number(values: Mapping[int, Any], path: _Numbers) -> float | None:
-    found = _first(values, path)
-    if found is None:
-        return None
-    if isinstance(found, bool) or not isinstance(found, (int, float)):
-        return math.nan
-    return float(found)
+def _number(values: Mapping[int, Any], number: int | None) -> float | None:
+    found = None if number is None else values[number]
+    kind = type(found)
+    if kind is float or kind is int:
+        return float(found)  # type: ignore[arg-type]
+    return None if found is None else math.nan
 
 
-def _is_any_true(there: _There, bits: int) -> bool:
-    bits &= there.mask
-    return bits != 0 and any(there.values[number] is True for number in there.values if bits >> number & 1)
+def _is_any_true(values: Mapping[int, Any], numbers: Sequence[int]) -> bool:
+    return any(values[number] is True for number in numbers)
 
 
-def _first(values: Mapping[int, Any], path: _Numbers) -> Any:
-    """The first that is there, be it null; None where none is."""
-    for number in path:
-        if number in values:
-            return values[number]
-    return None
-
-
-def _label(values: Mapping[int, Any], source: LabelSource, path: _Numbers) -> str:
+def _label(values: Mapping[int, Any], source: LabelSource, number: int | None) -> str:
     if source.value is not None:
         return source.value
-    found = _first(values, path)
+    found = None if number is None else values[number]
     if found is None:
         return UNKNOWN
     if not isinstance(found, str) or not _LABEL_VALUE.fullmatch(found):
         return OTHER
     return found if not source.allowed or found in source.allowed else OTHER
-
-
-def _bits(numbers: _Numbers) -> int:
-    return _union([1 << number for number in numbers])
-
-
-def _union(masks: Sequence[int]) -> int:
-    return reduce(or_, masks, 0)

@@ -67,6 +67,11 @@ class Streams:
 
         Client strings are only ever values, and checked.
         """
+        # What is known was checked when it came first.
+        labels = self._known.get((UNKNOWN_SERVICE if service is None else service, event, tenant))
+        return labels if labels is not None else self._checked(service, event, tenant)
+
+    def _checked(self, service: str | None, event: str, tenant: str) -> Labels:
         service_name = UNKNOWN_SERVICE if service is None else label_value(service)
         wanted = (service_name, label_value(event), tenant)
         if wanted not in self._known and len(self._known) >= self._max_streams:

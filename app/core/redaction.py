@@ -52,6 +52,8 @@ class _Plan:
     exempt: frozenset[str]
     name_suspect: bool
     """Whether the name itself holds something that a pattern matches, so that it must be searched."""
+    is_plain: bool
+    """Neither a rule nor a suspect name: what most fields are."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,7 +140,13 @@ class _Walk:
         elif kind is dict:
             plans = self._plans
             for key, member in value.items():
-                self._take_member(key, member, path, plans.get(key) or self._plan(key))
+                plan = plans.get(key) or self._plan(key)
+                if not plan.is_plain:
+                    self._take_member(key, member, path, plan)
+                elif type(member) is str:
+                    self._add(member, (path, key), plan.exempt)
+                else:
+                    self.take(member, (path, key), plan.exempt)
         elif kind is list:
             for index, item in enumerate(value):
                 self.take(item, (path, index), exempt)
@@ -174,11 +182,8 @@ class _Walk:
 
     def _plan(self, name: str) -> _Plan:
         rules = self._rules
-        plan = _Plan(
-            rule=rules.fields.find(name),
-            exempt=rules.exempt.find(name) or _ALL,
-            name_suspect=bool(_occurring(name, rules)),
-        )
+        rule, name_suspect = rules.fields.find(name), bool(_occurring(name, rules))
+        plan = _Plan(rule, rules.exempt.find(name) or _ALL, name_suspect, is_plain=rule is None and not name_suspect)
         if len(name) <= _LONG_NAME:
             if len(self._plans) >= _MEMORY:
                 self._plans.clear()
@@ -194,7 +199,11 @@ def redact(value: Any, rules: Rules) -> RedactedPayload:
     walk = _Walk(rules)
     walk.take(value, None, _ALL)
     edits = walk.edits
-    suspects = [suspect for exempt, group in walk.groups.items() for suspect in _suspects(group, exempt, rules)]
+    suspects: list[tuple[_Text, list[Detector]]] = []
+    for exempt, group in walk.groups.items():
+        for index, detectors in _candidates_or_all(group.texts, exempt, rules).items():
+            order, path, is_number, is_key = group.origins[index]
+            suspects.append((_Text(order, path, group.texts[index], exempt, is_number, is_key), detectors))
     if suspects:
         size = sum(len(text) + 1 for group in walk.groups.values() for text in group.texts)
         edits.budget.left = MAX_ASKED_PER_KB * (size // _KB + 1)
@@ -205,19 +214,16 @@ def redact(value: Any, rules: Rules) -> RedactedPayload:
     return _apply(value, edits)
 
 
-def _order_of(suspect: tuple[_Text, Sequence[Detector]]) -> int:
+def _order_of(suspect: tuple[_Text, list[Detector]]) -> int:
     return suspect[0].order
 
 
-def _suspects(group: _Group, exempt: frozenset[str], rules: Rules) -> Iterator[tuple[_Text, Sequence[Detector]]]:
-    """The texts in which something may be, with the detectors to look for it."""
+def _candidates_or_all(texts: Sequence[str], exempt: frozenset[str], rules: Rules) -> dict[int, list[Detector]]:
+    """`_candidates`; where they cannot be told, every text by every detector."""
     try:
-        found = _candidates(group.texts, exempt, rules)
-    except Exception:  # noqa: BLE001 - fail closed: each text by itself, by every detector
-        found = dict.fromkeys(range(len(group.texts)), _wanted(range(len(rules.detectors)), exempt, rules))
-    for index, detectors in found.items():
-        order, path, is_number, is_key = group.origins[index]
-        yield _Text(order, path, group.texts[index], exempt, is_number, is_key), detectors
+        return _candidates(texts, exempt, rules)
+    except Exception:  # noqa: BLE001 - fail closed
+        return dict.fromkeys(range(len(texts)), _wanted(range(len(rules.detectors)), exempt, rules))
 
 
 def _candidates(texts: Sequence[str], exempt: frozenset[str], rules: Rules) -> dict[int, list[Detector]]:
@@ -231,7 +237,8 @@ def _candidates(texts: Sequence[str], exempt: frozenset[str], rules: Rules) -> d
     else:
         folded = [fold(text).encode() for text in texts]
         sizes, data = list(map(len, folded)), b"\n".join(folded)
-    wanted = _wanted(rules.any_of.Match(data) or (), exempt, rules)  # None where nothing occurs
+    places = rules.any_of.Match(data)  # None where nothing occurs
+    wanted = _wanted(places, exempt, rules) if places else []
     if not wanted or len(texts) == 1:
         return {0: wanted} if wanted else {}
     found: dict[int, list[Detector]] = {}

@@ -6,7 +6,7 @@ An event is answered with 200 only after the spool has it, and counted only then
 import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import orjson
 
@@ -62,8 +62,7 @@ class Clock:
     new_id: Callable[[], str]
 
 
-@dataclass(frozen=True, slots=True)
-class _Sealed:
+class _Sealed(NamedTuple):
     """An event ready for the spool."""
 
     entry: Redacted
@@ -112,7 +111,7 @@ class LogHandler:
             sealed = self._seal(checked, caller)
             self._keep([sealed], caller)
         except (CallerError, TryLaterError) as exc:
-            self._telemetry.event(self._shown_event(event), "refused")
+            self._telemetry.events([self._shown_event(event)], "refused")
             return reply_to(exc)
         return ok({"status": "logged", "event_id": sealed.entry.event_id, "redacted_fields": sealed.payload.fields})
 
@@ -239,25 +238,21 @@ class LogHandler:
                 if sealed.is_callers_id:
                     self._recent.discard(caller.tenant, sealed.entry.event_id)
             raise
+        self._telemetry.events([sealed.entry.event for sealed in fresh], "accepted")
+        self._telemetry.redacted([found for sealed in fresh for found in sealed.payload.findings])
         for sealed in fresh:
-            self._count(sealed)
-        for sealed in repeated:
-            self._telemetry.event(sealed.entry.event, "duplicate")
-
-    def _count(self, sealed: _Sealed) -> None:
-        self._telemetry.event(sealed.entry.event, "accepted")
-        self._telemetry.redacted(sealed.payload.findings)
-        seen = self._observe(sealed.entry.event, sealed.payload.value)
-        self._telemetry.observe(seen.observations, seen.unusable)
+            seen = self._observe(sealed.entry.event, sealed.payload.value)
+            self._telemetry.observe(seen.observations, seen.unusable)
+        if repeated:
+            self._telemetry.events([sealed.entry.event for sealed in repeated], "duplicate")
 
     def _count_refused(self, number: int) -> None:
-        for _ in range(number):
-            self._telemetry.event(UNKNOWN_EVENT, "refused")
+        self._telemetry.events([UNKNOWN_EVENT] * number, "refused")
 
     def _events(self, body: bytes) -> list["_Item"]:
         """The events of a JSON batch. A fault within one event is that event's alone."""
         try:
-            document, clean = strict_json.decode(body)
+            document, sound = strict_json.decode(body)
         except JsonFault as exc:
             raise self._reader.not_json(exc.fault) from None
         events = document
@@ -271,7 +266,7 @@ class LogHandler:
             self._check_around(events)
             raise InvalidError("a batch is {events: [...]} or an array", {"events": ["Not an array."]})
         self._check_number(len(events))
-        return [self._item(event, clean=clean) for event in events]
+        return [self._item(event, sound=sound) for event in events]
 
     def _check_around(self, value: Any) -> None:
         """What is no event is judged with the document."""
@@ -280,13 +275,16 @@ class LogHandler:
         except JsonFault as exc:
             raise self._reader.not_json(exc.fault) from None
 
-    def _item(self, event: Any, *, clean: bool) -> "_Item":
-        if not clean:
-            try:
+    def _item(self, event: Any, *, sound: bool) -> "_Item":
+        try:
+            if not sound:
                 strict_json.check(event)
-            except JsonFault as exc:
-                return _Item(None, 0, self._reader.not_json(exc.fault))
-        return _Item(event, len(orjson.dumps(event)), None)
+            written = orjson.dumps(event)
+            if sound and strict_json.may_be_deep(written):
+                strict_json.check(event)
+        except JsonFault as exc:
+            return _Item(None, 0, self._reader.not_json(exc.fault))
+        return _Item(event, len(written), None)
 
     def _lines(self, body: bytes) -> list["_Item"]:
         """The events of an NDJSON batch; empty lines are passed over."""
@@ -308,8 +306,7 @@ class LogHandler:
             raise InvalidError(f"a batch has 1 to {most:,} events", {"events": [f"1 to {most:,} events."]})
 
 
-@dataclass(frozen=True, slots=True)
-class _Item:
+class _Item(NamedTuple):
     """One event of a batch as it was read, or why it could not be."""
 
     value: Any

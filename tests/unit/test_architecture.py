@@ -99,6 +99,7 @@ ONLY = {
     "gunicorn": {"app/server.py"},
     "redis": {"app/adapters/redis_cache.py"},
     "fakeredis": {"app/adapters/redis_cache.py"},
+    "isal": {"app/adapters/loki_http.py"},
     "requests": {"app/adapters/loki_http.py"},
     "prometheus_client": {"app/adapters/prometheus.py"},
     "prometheus_flask_exporter": {"app/web/metrics.py"},

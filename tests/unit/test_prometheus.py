@@ -111,9 +111,9 @@ def test_the_specifications_names_are_in_the_scrape(telemetry: PrometheusTelemet
 
 def test_what_is_counted_is_shown(telemetry: PrometheusTelemetry) -> None:
     """Each method of the port, once, with the series that it moves."""
-    telemetry.event("tool_execution", "accepted")
-    telemetry.event("tool_execution", "accepted")
-    telemetry.event("tool_execution", "duplicate")
+    telemetry.events(["tool_execution"], "accepted")
+    telemetry.events(["tool_execution"], "accepted")
+    telemetry.events(["tool_execution"], "duplicate")
     telemetry.redacted([Finding((None, "a"), "email", "redact", 9), Finding((None, "b"), FAILED, "redact", 9)])
     for result, times in (("hit", 3), ("miss", 1), ("degraded", 5)):
         for _ in range(times):
@@ -186,7 +186,7 @@ def test_what_waits_is_shown(telemetry: PrometheusTelemetry) -> None:
 
 def test_a_scrape_may_ask_for_openmetrics(telemetry: PrometheusTelemetry) -> None:
     """Prometheus does, and the document is whole: it ends with `# EOF`."""
-    telemetry.event("e", "accepted")
+    telemetry.events(["e"], "accepted")
     telemetry.observe([Observation("gen_ai_client_token_usage", 150, ("output", 'a"b\\c'))], [])
     body, content_type = telemetry.scrape(OPENMETRICS)
     assert content_type.startswith("application/openmetrics-text")
@@ -206,7 +206,7 @@ def test_a_cap_lets_the_first_values_through() -> None:
 def test_event_names_are_capped(telemetry: PrometheusTelemetry) -> None:
     """An open vocabulary must not become a million series."""
     for number in range(3 * MAX_EVENT_NAMES):
-        telemetry.event(f"event_{number}", "accepted")
+        telemetry.events([f"event_{number}"], "accepted")
     found = {key: count for key, count in scraped(telemetry).items() if key[0] == "telemetry_cache_events_total"}
     assert len(found) <= MAX_EVENT_NAMES + 4
     assert sum(found.values()) == 3 * MAX_EVENT_NAMES
@@ -247,9 +247,9 @@ def test_figures_for_people(telemetry: PrometheusTelemetry, clock: Clock) -> Non
     assert before["kpis"]["telemetry_cache_cache_hit_rate"] is None
     assert before["kpis"][TTFB] == {"count": 0, "p50": None, "p95": None, "p99": None}
     telemetry.observe([Observation(TTFB, 0.3)] * 4, [])
-    telemetry.event("a", "accepted")
-    telemetry.event("b", "accepted")
-    telemetry.event("b", "refused")
+    telemetry.events(["a"], "accepted")
+    telemetry.events(["b"], "accepted")
+    telemetry.events(["b"], "refused")
     telemetry.lookup("hit")
     telemetry.delivery("dead_letter", "too_old", 2)
     after: Any = telemetry.figures(clock.now_s)
@@ -291,7 +291,7 @@ class Lane:
 
 
 if action == "work":
-    telemetry.event("e", "accepted")
+    telemetry.events(["e"], "accepted")
     telemetry.lookup("hit")
     telemetry.lookup("miss" if slot else "hit")
     telemetry.observe([
