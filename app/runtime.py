@@ -5,8 +5,7 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from types import TracebackType
-from typing import Final, Self, TypeVar
-from weakref import WeakSet
+from typing import Any, Final, Self, TypeVar
 
 import gevent
 from gevent import monkey
@@ -27,11 +26,19 @@ LAST_HEAD_S: Final = 1.0
 
 _BREATH_S: Final = 0.002
 
+_HAS_SERVED: Final = "has_served"
+"""The mark of a connection's greenlet that has had a request."""
+
 _FAULT_PAUSE_S: Final = 1.0
 _OFFLOAD_THREADS: Final = 1
 """One: what is offloaded (appending to a file) need then not guard itself against itself."""
 
 _log = logging.getLogger("telemetry_cache.runtime")
+
+
+def plain_poll() -> Any:
+    """Return the kernel's own select.poll, for asking without waiting; waiting on it would stop the whole worker."""
+    return monkey.get_original("select", "poll")()
 
 
 def plain_lock() -> AbstractContextManager[object]:
@@ -132,7 +139,6 @@ class IdleConnections:
     def __init__(self) -> None:
         """None yet."""
         self._waiting: set[gevent.Greenlet] = set()
-        self._served: WeakSet[gevent.Greenlet] = WeakSet()
         self._closed = False
 
     def wait(self, seconds: float) -> "_Waiting":
@@ -143,7 +149,7 @@ class IdleConnections:
         """End the connections that wait for another request, and soon those that wait for their first."""
         self._closed = True
         for greenlet in list(self._waiting):
-            if greenlet in self._served:
+            if getattr(greenlet, _HAS_SERVED, False):
                 greenlet.kill(block=False)
             else:
                 gevent.spawn_later(LAST_HEAD_S, self._end_idle, greenlet)
@@ -155,7 +161,7 @@ class IdleConnections:
     def ended(self, greenlet: gevent.Greenlet) -> None:
         """Note that its wait is over."""
         self._waiting.discard(greenlet)
-        self._served.add(greenlet)
+        setattr(greenlet, _HAS_SERVED, True)
 
     def _end_idle(self, greenlet: gevent.Greenlet) -> None:
         if greenlet in self._waiting:
@@ -178,6 +184,11 @@ class _Waiting:
         self._timeout.close()
         self._connections.ended(self._greenlet)
         return exc is self._timeout
+
+
+def take_turns() -> None:
+    """Let whatever is ready run before what comes next here."""
+    gevent.sleep(0)
 
 
 def is_kill(exc: BaseException) -> bool:

@@ -21,7 +21,7 @@ from gunicorn.workers.ggevent import GeventWorker
 
 from app.core import problems, times
 from app.core.problems import ProblemType
-from app.runtime import IdleConnections, is_kill
+from app.runtime import IdleConnections, is_kill, take_turns
 
 _REFUSALS: tuple[tuple[tuple[type[Exception], ...], ProblemType, str], ...] = (
     ((http_errors.LimitRequestLine,), problems.URI_TOO_LONG, "the request line has more than 8,190 bytes"),
@@ -65,6 +65,15 @@ class Worker(GeventWorker):
         """Serve a connection, as gunicorn does but with a limit on each read and write."""
         client.settimeout(self.io_timeout_s)
         AsyncWorker.handle(self, listener, client, addr)
+
+    def handle_request(self, listener_name: Any, req: Any, sock: Any, addr: Any) -> None:
+        """Answer a request, then let the others have their turn.
+
+        A client that sends its next request at once would else keep its connection's greenlet running: the other
+        connections wait for seconds, and so do replies of Redis and the shipping of what was logged.
+        """
+        super().handle_request(listener_name, req, sock, addr)
+        take_turns()
 
     def services(self) -> Any:
         """Return the application's services, or None where it never came up."""

@@ -27,7 +27,7 @@ from app.handlers.cache import CacheHandler
 from app.handlers.logs import Clock, LogHandler, LogLimits
 from app.handlers.reading import Reader
 from app.ports import DeadLetters, Health, Lane, LogSink, Readiness
-from app.runtime import Runtime, Step, TimeLimit, plain_lock
+from app.runtime import Runtime, Step, TimeLimit, plain_lock, plain_poll
 from app.settings import Settings
 from app.shipper import Shipper, SinkState
 
@@ -250,7 +250,7 @@ class Services:
             settings.redis_read_timeout_s,
         )
         return RedisCache(
-            connect(settings.redis_url, limits) if settings.redis_url else embedded(),
+            connect(settings.redis_url, limits, plain_poll) if settings.redis_url else embedded(),
             secret=_cache_secret(settings),
             time_limit=lambda: TimeLimit(settings.cache_deadline_s, CacheAwayError()),
             on_collision=self.telemetry.cache_collision,

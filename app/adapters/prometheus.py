@@ -6,12 +6,11 @@ them: a worker that dies takes nothing away, and a scrape does not slow with res
 
 import math
 import time
-from collections import Counter as Counts
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from threading import Lock
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, TypeVar
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, values
 from prometheus_client import metrics as client_metrics
@@ -50,6 +49,8 @@ from app.core.metrics import (
 from app.core.redaction import FAILED
 from app.core.window import SnapshotWindow, quantile, ratio
 from app.ports import CacheResult, Lane, Outcome
+
+T = TypeVar("T")
 
 MAX_EVENT_NAMES: Final = 100
 """Event names that become label values in one worker; then `other`."""
@@ -127,7 +128,7 @@ class PrometheusTelemetry:
 
     def events(self, names: Sequence[str], outcome: Outcome) -> None:
         """Count events as they were answered."""
-        for event, times in Counts(names).items():
+        for event, times in _counted(names).items():
             self._child(EVENTS, self._event_names(event), outcome).inc(times)
 
     def observe(self, observations: Iterable[Observation], unusable: Iterable[str]) -> None:
@@ -140,7 +141,7 @@ class PrometheusTelemetry:
 
     def redacted(self, findings: Iterable[Finding]) -> None:
         """Count findings by detector and action."""
-        for (detector, action), times in Counts([(found.detector, found.action) for found in findings]).items():
+        for (detector, action), times in _counted((found.detector, found.action) for found in findings).items():
             if detector == FAILED:
                 self._own[REDACTION_FAILURES.name].inc(times)
             self._child(REDACTIONS, detector, action).inc(times)
@@ -285,6 +286,14 @@ class _Merged(Collector):
         metrics = list(self._telemetry.merged())
         yield from metrics
         yield from self._telemetry.ratios(metrics)
+
+
+def _counted(things: Iterable[T]) -> dict[T, int]:
+    """How often each occurs; collections.Counter takes longer to make than to count the one event of most requests."""
+    counts: dict[T, int] = {}
+    for thing in things:
+        counts[thing] = counts.get(thing, 0) + 1
+    return counts
 
 
 def _declare(metric: Declared, registry: CollectorRegistry) -> Any:

@@ -6,7 +6,6 @@ only `Redacted` crosses the Spool and LogSink ports.
 What is made several times an event is a NamedTuple: a frozen dataclass takes three times as long to make.
 """
 
-from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import orjson
@@ -17,8 +16,7 @@ Labels = tuple[tuple[str, str], ...]
 """A Loki stream's labels, in a fixed order."""
 
 
-@dataclass(frozen=True, slots=True)
-class LogEvent:
+class LogEvent(NamedTuple):
     """What a caller sent to `/log`, checked but not yet redacted. Never stored, never shown."""
 
     event: str
@@ -63,8 +61,7 @@ class Finding(NamedTuple):
         return None
 
 
-@dataclass(frozen=True, slots=True)
-class RedactedPayload:
+class RedactedPayload(NamedTuple):
     """A JSON value after redaction, and what was found in it."""
 
     value: Any
@@ -76,8 +73,7 @@ class RedactedPayload:
         return list(dict.fromkeys(found.field for found in self.findings if found.field is not None))
 
 
-@dataclass(frozen=True, slots=True)
-class Redacted:
+class Redacted(NamedTuple):
     """One event as it is kept and sent: labels, nanosecond and line are fixed for good.
 
     Loki drops an entry as a duplicate when these three are the same, so no re-send may alter them.

@@ -8,7 +8,7 @@ import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from app.core.events import Observation
 
@@ -74,8 +74,7 @@ class Kpi:
     sources: tuple[Source, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Observed:
+class Observed(NamedTuple):
     """What one event gives: the observations, and the metrics whose value could not be used."""
 
     observations: tuple[Observation, ...]

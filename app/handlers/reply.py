@@ -2,8 +2,9 @@
 
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any, Final
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any, Final, NamedTuple
 
 import orjson
 
@@ -27,14 +28,16 @@ ANONYMOUS: Final = Caller(tenant="default")
 """Everyone, while there are no keys."""
 
 
-@dataclass(frozen=True, slots=True)
-class Reply:
+_NO_HEADERS: Final[Mapping[str, str]] = MappingProxyType({})
+
+
+class Reply(NamedTuple):
     """A status, headers and a body, ready to be sent."""
 
     status: int
     body: bytes
     content_type: str = JSON
-    headers: Mapping[str, str] = field(default_factory=dict)
+    headers: Mapping[str, str] = _NO_HEADERS
 
 
 def ok(value: Any) -> Reply:

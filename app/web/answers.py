@@ -1,7 +1,8 @@
 """Replies as Flask sends them, errors as problems, and the pages that explain them."""
 
+from collections.abc import Iterable
 from http import HTTPStatus
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from flask import Blueprint, Flask, Response, render_template_string
 from werkzeug.exceptions import HTTPException, MethodNotAllowed, NotFound
@@ -9,6 +10,9 @@ from werkzeug.exceptions import HTTPException, MethodNotAllowed, NotFound
 from app.core import problems
 from app.core.problems import PROBLEM_TYPES, ProblemType
 from app.handlers.reply import Reply, refusal, reply_to
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import WSGIEnvironment
 
 _BY_STATUS: Final = {
     404: problems.NOT_FOUND,
@@ -51,9 +55,21 @@ _INDEX: Final = """<!doctype html>
 """
 
 
+class Ready(Response):
+    """A response whose bytes and headers are as they will be sent.
+
+    werkzeug's own copies the headers, looks for locations to mend and counts the bytes again.
+    """
+
+    def get_wsgi_response(self, environ: "WSGIEnvironment") -> tuple[Iterable[bytes], str, list[tuple[str, str]]]:
+        """Return (body, status, headers)."""
+        body: Iterable[bytes] = () if environ["REQUEST_METHOD"] == "HEAD" else self.iter_encoded()
+        return body, self.status, self.headers.to_wsgi_list()
+
+
 def send(reply: Reply) -> Response:
     """Return a reply as Flask's response."""
-    return Response(reply.body, reply.status, dict(reply.headers), content_type=reply.content_type)
+    return Ready(reply.body, reply.status, reply.headers or None, content_type=reply.content_type)
 
 
 def register_errors(app: Flask) -> None:

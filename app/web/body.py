@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from app.errors import BodyTimeoutError, LengthRequiredError, MediaTypeError, TooLargeError
 
@@ -14,8 +14,7 @@ TimeLimit = Callable[[float, Exception], AbstractContextManager[object]]
 """(seconds, error) -> a block that raises the error when it takes longer."""
 
 
-@dataclass(frozen=True, slots=True)
-class Body:
+class Body(NamedTuple):
     """The bytes as they came, and what the headers say of them."""
 
     raw: bytes

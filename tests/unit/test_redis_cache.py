@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import select
 import socket
 import threading
 import time
@@ -363,6 +364,30 @@ def _until(check: Callable[[], bool]) -> None:
         except CacheAwayError:
             pass
         assert time.monotonic() < deadline_s
+
+
+@pytest.mark.parametrize("poll", [None, select.poll], ids=["redis-py's look", "ours"])
+def test_a_connection_that_was_closed_is_not_used(redis_server: RedisServer, poll: Any) -> None:
+    """The server has ended it (a time-out of its own, a failover): it is seen before a command goes into the void."""
+    store = Store(connect(redis_server.url, LIMITS, poll), monotonic_s=_steps())
+    with closing(store.cache), closing(redis.Redis.from_url(redis_server.url)) as other:
+        store.cache.set("t", "k", {"a": 1}, 60, NOW_S)
+        other.client_kill_filter(_type="normal", skipme=True)
+        for _ in range(3):
+            assert isinstance(store.cache.get("t", "k", NOW_S), CacheEntry)
+
+
+@pytest.mark.parametrize("poll", [None, select.poll], ids=["redis-py's look", "ours"])
+def test_a_connection_with_something_left_in_it_is_not_used(redis_server: RedisServer, poll: Any) -> None:
+    """A reply that nobody read would answer the next caller's question."""
+    client = connect(redis_server.url, LIMITS, poll)
+    with closing(client):
+        client.set("one", "1")
+        stale = client.connection_pool.get_connection()
+        stale.send_command("GET", "one")
+        assert stale.can_read(5)  # its answer has come
+        client.connection_pool.release(stale)
+        assert client.get("two") is None
 
 
 def test_no_reply_is_handed_to_another_caller(redis_server: RedisServer) -> None:
