@@ -21,7 +21,7 @@ from gunicorn.workers.ggevent import GeventWorker
 
 from app.core import problems, times
 from app.core.problems import ProblemType
-from app.runtime import IdleConnections, is_kill, take_turns
+from app.runtime.connections import ClientSocket, IdleConnections, is_kill, take_turns
 
 _REFUSALS: tuple[tuple[tuple[type[Exception], ...], ProblemType, str], ...] = (
     ((http_errors.LimitRequestLine,), problems.URI_TOO_LONG, "the request line has more than 8,190 bytes"),
@@ -53,7 +53,7 @@ class Worker(GeventWorker):
 
     slot = 0
     io_timeout_s = 10.0
-    """How long one read or write on a connection may wait: a client that does not read must not hold us."""
+    """How long one write may wait: a client that does not read must not hold us."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         """As gunicorn makes it, in the master."""
@@ -62,9 +62,8 @@ class Worker(GeventWorker):
         self._is_quitting = False
 
     def handle(self, listener: Any, client: Any, addr: Any) -> None:
-        """Serve a connection, as gunicorn does but with a limit on each read and write."""
-        client.settimeout(self.io_timeout_s)
-        AsyncWorker.handle(self, listener, client, addr)
+        """Serve a connection, as gunicorn does but on a socket of our own."""
+        AsyncWorker.handle(self, listener, ClientSocket.take(client, self.io_timeout_s), addr)
 
     def handle_request(self, listener_name: Any, req: Any, sock: Any, addr: Any) -> None:
         """Answer a request, then let the others have their turn.
@@ -72,7 +71,8 @@ class Worker(GeventWorker):
         A client that sends its next request at once would else keep its connection's greenlet running: the other
         connections wait for seconds, and so do replies of Redis and the shipping of what was logged.
         """
-        super().handle_request(listener_name, req, sock, addr)
+        with sock.one_answer():
+            super().handle_request(listener_name, req, sock, addr)
         take_turns()
 
     def services(self) -> Any:

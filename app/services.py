@@ -4,7 +4,7 @@ import logging
 import random
 import secrets
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Final
 
 from app import config_files
@@ -27,7 +27,10 @@ from app.handlers.cache import CacheHandler
 from app.handlers.logs import Clock, LogHandler, LogLimits
 from app.handlers.reading import Reader
 from app.ports import DeadLetters, Health, Lane, LogSink, Readiness
-from app.runtime import Runtime, Step, TimeLimit, plain_lock, plain_poll
+from app.runtime.joined import Joined
+from app.runtime.limits import TimeLimit
+from app.runtime.loops import Runtime, Step
+from app.runtime.plain import plain_lock, plain_poll
 from app.settings import Settings
 from app.shipper import Shipper, SinkState
 
@@ -38,6 +41,12 @@ SNAPSHOT_EVERY_S: Final = 5.0
 
 _ID_BYTES: Final = 16
 """128 random bits, as a UUID has, without its form."""
+_IDS_DRAWN: Final = 256
+
+_LOOKUP_CALLS: Final = 2
+_LOOKUPS_A_CALL: Final = 32
+"""Look-ups that come at the same time are one MGET. Two under way keep a fast Redis busy; of 32 values of 1 MiB, one
+reply is still no more than a worker can hold."""
 
 _GAUGES_EVERY_S: Final = 0.5
 _CLOSE_RESERVE_S: Final = 1.0
@@ -118,9 +127,7 @@ class Services:
                 batch_bytes=settings.log_batch_max_bytes,
                 batch_events=settings.log_batch_max_events,
             ),
-            clock=Clock(
-                stamp_ns=Stamps(), monotonic_s=time.monotonic, new_id=lambda: f"evt_{secrets.token_hex(_ID_BYTES)}"
-            ),
+            clock=Clock(stamp_ns=Stamps(), monotonic_s=time.monotonic, new_id=_event_ids().__next__),
             reader=reader,
             breathe=self._runtime.breathe,
         )
@@ -254,12 +261,21 @@ class Services:
             secret=_cache_secret(settings),
             time_limit=lambda: TimeLimit(settings.cache_deadline_s, CacheAwayError()),
             on_collision=self.telemetry.cache_collision,
+            join=lambda ask: Joined(ask, calls=_LOOKUP_CALLS, most=_LOOKUPS_A_CALL),
             bounds=None
             if settings.redis_url
             else EmbeddedBounds(
                 max_entries=settings.embedded_cache_max_entries, max_bytes=settings.embedded_cache_max_bytes
             ),
         )
+
+
+def _event_ids() -> Iterator[str]:
+    """Ids without end, of 128 random bits each; the kernel is asked for many at a time."""
+    while True:
+        digits = secrets.token_hex(_ID_BYTES * _IDS_DRAWN)
+        for start in range(0, len(digits), 2 * _ID_BYTES):
+            yield f"evt_{digits[start : start + 2 * _ID_BYTES]}"
 
 
 def _cache_secret(settings: Settings) -> bytes:

@@ -8,7 +8,7 @@ given one caller another's reply before (redis-py#1134).
 import logging
 import select
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
 from typing import Any, Final
@@ -50,6 +50,10 @@ class RedisLimits:
     connect_timeout_s: float
     read_timeout_s: float
 
+
+AskMany = Callable[[Sequence[str]], Sequence[bytes | None]]
+AskOne = Callable[[str], bytes | None]
+"""Names in Redis to raw values: of many, of one."""
 
 Poll = Callable[[], Any]
 """Makes something like select.poll()."""
@@ -115,11 +119,16 @@ class RedisCache:
         secret: bytes,
         time_limit: Callable[[], AbstractContextManager[object]],
         on_collision: Callable[[], None],
+        join: Callable[[AskMany], AskOne] | None = None,
         bounds: EmbeddedBounds | None = None,
         monotonic_s: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`time_limit` bounds one operation in all; `bounds` hold an embedded store."""
+        """`time_limit` bounds one operation in all; `bounds` hold an embedded store.
+
+        `join` makes one call of the look-ups that come at the same time; without it each is a call.
+        """
         self._client = client
+        self._look_up: AskOne = (lambda name: self._get_all([name])[0]) if join is None else join(self._get_all)
         self._secret = secret
         self._time_limit = time_limit
         self._on_collision = on_collision
@@ -133,7 +142,7 @@ class RedisCache:
     def get(self, namespace: str, key: str, now_s: float) -> CacheEntry | _Miss:
         """Return the entry of a key, or MISS; raise CacheAwayError."""
         digest = storage_digest(key, self._secret)
-        raw = self._ask(lambda: self._client.get(_name(namespace, digest)))
+        raw = self._ask(lambda: self._look_up(_name(namespace, digest)))
         if raw is None:
             return MISS
         entry = _open_envelope(raw, digest)
@@ -167,6 +176,11 @@ class RedisCache:
     def close(self) -> None:
         """Close the connections."""
         self._client.close()
+
+    def _get_all(self, names: Sequence[str]) -> Sequence[bytes | None]:
+        """The raw values of these names, in their order; None for one that is not there."""
+        found: list[Any] = self._client.mget(names)
+        return found
 
     def _put(self, name: str, envelope: bytes, ttl_s: int) -> None:
         if self._bounds is not None and (gone := self._bounds.add(name, len(envelope))):

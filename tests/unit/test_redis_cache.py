@@ -22,7 +22,7 @@ from app.ports import MISS, CacheEntry
 from tests.harness.redis import RedisServer, require_redis
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
 NOW_S = 1_790_000_000.5
 SECRET = b"a secret of tests"
@@ -425,10 +425,11 @@ class FakeClient:
         self.error = error
         self.calls = 0
 
-    def get(self, _: str) -> None:
+    def mget(self, names: Sequence[str]) -> list[None]:
         self.calls += 1
         if self.error is not None:
             raise self.error
+        return [None for _ in names]
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,1 @@
+"""Greenlets: the only room that imports gevent."""
