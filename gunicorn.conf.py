@@ -34,6 +34,8 @@ worker_connections = 4096
 limit_request_line = 8190
 limit_request_fields = 100
 limit_request_field_size = 8190
+# Whatever is written goes by way of our own socket, which gathers it and bounds its time.
+sendfile = False
 # No header of a client's changes which path is served.
 forwarder_headers = ""
 control_socket_disable = True
@@ -82,7 +84,8 @@ def post_fork(server: Any, worker: Any) -> None:
         signal.signal(name, signal.SIG_DFL)
     os.close(server.data_dir_lock)
     os.environ["WORKER_SLOT"] = str(worker.slot)
-    worker.io_timeout_s = settings.body_timeout_s
+    worker.connections.io_timeout_s = settings.body_timeout_s
+    worker.connections.keep_alive_s = float(settings.keep_alive_s)
     # In this process only: the master still counts to the whole, and then kills.
     wait_s = settings.graceful_timeout_s - settings.drain_s - _ENDING_S
     worker.cfg.set("graceful_timeout", max(0, int(wait_s)))

@@ -3,7 +3,8 @@
 from collections.abc import Callable
 from typing import Any
 
-from flask import Flask, request
+from flask import Flask, Request, request
+from werkzeug.routing import MapAdapter
 
 from app.services import Services
 from app.settings import Settings
@@ -18,6 +19,20 @@ class App(Flask):
         """Return the function as it is."""
         return func
 
+    def create_url_adapter(self, request: Request | None) -> MapAdapter | None:
+        """Return what matches the request: no rule asks for a host, so none is worked out."""
+        if request is None:
+            return super().create_url_adapter(request)
+        environ = request.environ
+        return self.url_map.bind(
+            environ.get("HTTP_HOST") or "localhost",
+            environ["SCRIPT_NAME"],
+            url_scheme=environ["wsgi.url_scheme"],
+            default_method=request.method,
+            path_info=request.path,
+            query_args=environ["QUERY_STRING"],
+        )
+
 
 def create_app(settings: Settings, services: Services | None = None) -> Flask:
     """Return the application. Nothing of it is started: gunicorn.conf.py starts and closes the services."""
@@ -28,7 +43,7 @@ def create_app(settings: Settings, services: Services | None = None) -> Flask:
     app.url_map.merge_slashes = False
     # First, so that what is refused before its route is counted too.
     metrics.measure(app, services.telemetry.registry, several_processes=settings.metrics_dir is not None)
-    bodies = BodyReader(services.time_limit, settings.body_timeout_s)
+    bodies = BodyReader(settings.body_timeout_s)
     app.before_request(lambda: refuse_transfer_encoding(request.environ))
     app.register_blueprint(
         logs.make_blueprint(

@@ -11,7 +11,8 @@ import re
 import sys
 import time
 import traceback
-from typing import Any
+from contextlib import suppress
+from typing import Any, Final
 
 import orjson
 from gunicorn import glogging
@@ -21,7 +22,7 @@ from gunicorn.workers.ggevent import GeventWorker
 
 from app.core import problems, times
 from app.core.problems import ProblemType
-from app.runtime.connections import ClientSocket, IdleConnections, is_kill, take_turns
+from app.runtime.connections import ClientSocket, Connections, is_kill, take_turns
 
 _REFUSALS: tuple[tuple[tuple[type[Exception], ...], ProblemType, str], ...] = (
     ((http_errors.LimitRequestLine,), problems.URI_TOO_LONG, "the request line has more than 8,190 bytes"),
@@ -48,22 +49,23 @@ _REASONS = {400: "Bad Request", 414: "URI Too Long", 431: "Request Header Fields
 _SAFE_ARGUMENT = re.compile(r"[\w .:/()',\[\]+-]{0,160}")
 
 
+_QUIETLY: Final = suppress(TimeoutError)
+
+
 class Worker(GeventWorker):
     """gunicorn's gevent worker with our refusals and a quick stop."""
 
     slot = 0
-    io_timeout_s = 10.0
-    """How long one write may wait: a client that does not read must not hold us."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         """As gunicorn makes it, in the master."""
         super().__init__(*args, **kwargs)
-        self._idle = IdleConnections()
+        self.connections = Connections()
         self._is_quitting = False
 
     def handle(self, listener: Any, client: Any, addr: Any) -> None:
         """Serve a connection, as gunicorn does but on a socket of our own."""
-        AsyncWorker.handle(self, listener, ClientSocket.take(client, self.io_timeout_s), addr)
+        AsyncWorker.handle(self, listener, ClientSocket.take(client, self.connections), addr)
 
     def handle_request(self, listener_name: Any, req: Any, sock: Any, addr: Any) -> None:
         """Answer a request, then let the others have their turn.
@@ -71,8 +73,11 @@ class Worker(GeventWorker):
         A client that sends its next request at once would else keep its connection's greenlet running: the other
         connections wait for seconds, and so do replies of Redis and the shipping of what was logged.
         """
-        with sock.one_answer():
+        sock.begin_request()
+        try:
             super().handle_request(listener_name, req, sock, addr)
+        finally:
+            sock.end_request()
         take_turns()
 
     def services(self) -> Any:
@@ -81,8 +86,8 @@ class Worker(GeventWorker):
         return app.extensions["services"] if app is not None else None
 
     def timeout_ctx(self) -> Any:
-        """Bound the wait for a request's head, as gunicorn does, and remember who waits."""
-        return self._idle.wait(self.cfg.keepalive)
+        """The wait for a request's head is over, quietly, when the connection says that it took too long."""
+        return _QUIETLY
 
     def handle_exit(self, sig: int, frame: Any) -> None:
         """SIGTERM: finish what is under way; nobody need wait for a connection that only might be used."""
@@ -90,7 +95,7 @@ class Worker(GeventWorker):
         services = self.services()
         if services is not None:
             services.drain()
-        self._idle.close()
+        self.connections.close()
 
     def handle_quit(self, sig: int, frame: Any) -> None:
         """SIGINT or SIGQUIT: end now, once.

@@ -130,6 +130,7 @@ class Services:
             clock=Clock(stamp_ns=Stamps(), monotonic_s=time.monotonic, new_id=_event_ids().__next__),
             reader=reader,
             breathe=self._runtime.breathe,
+            ease=lambda: self._runtime.ease(self._is_crowded),
         )
         self.cache = CacheHandler(
             cache=self._cache,
@@ -168,10 +169,6 @@ class Services:
         for closable in (*self._sinks, self.dead_letters, self._cache):
             closable.close()
 
-    def time_limit(self, seconds: float, error: Exception) -> TimeLimit:
-        """Return a block that raises `error` when it takes longer."""
-        return TimeLimit(seconds, error)
-
     def readiness(self) -> Readiness:
         """Ask the dependencies. Only what keeps this worker from accepting events makes it unavailable."""
         now_s = time.time()
@@ -179,6 +176,10 @@ class Services:
         if checks[0].state == "failing":
             return Readiness("unavailable", checks)
         return Readiness("degraded" if any(check.state != "ok" for check in checks) else "ok", checks)
+
+    def _is_crowded(self) -> bool:
+        """Whether callers should be slowed down a little; where the sink takes nothing, that would not help."""
+        return self.spool.is_crowded and self._sink_state.state == "ok"
 
     def _keep_undelivered(self, lane: Lane) -> None:
         while left := lane.peek(self._settings.spool_max_bytes, lane.queued_events):

@@ -96,6 +96,11 @@ class MemorySpool:
         room = self._max_bytes - self._memory_bytes()
         return room < _SMALL_EVENT_BYTES or (self._refused and room < self._max_bytes * _ROOM_AGAIN)
 
+    @property
+    def is_crowded(self) -> bool:
+        """Whether more than half of the bound is taken: time to ship rather than to take in."""
+        return self._memory_bytes() > self._max_bytes // 2
+
     def _memory_bytes(self) -> int:
         return sum(lane.held_bytes for lane in self._lanes)
 

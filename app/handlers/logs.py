@@ -39,6 +39,8 @@ _POINTERS_BYTES: Final = 1 << 20
 _GZIP_MEMBERS: Final = 64
 """Shippers write one; a body of a quarter of a million empty ones would hold the worker for seconds."""
 
+_NONE: Final[Sequence["_Sealed"]] = ()
+
 _SHOWN_EVENTS: Final = 1000
 """Event names whose redacted form is remembered: they repeat."""
 
@@ -86,8 +88,12 @@ class LogHandler:
         clock: Clock,
         reader: Reader,
         breathe: Callable[[], None],
+        ease: Callable[[], None],
     ) -> None:
-        """Everything that it needs from outside comes in here; `breathe` lets other requests run meanwhile."""
+        """Everything that it needs from outside comes in here.
+
+        `breathe` lets other requests run meanwhile; `ease` waits a little where more comes in than is shipped.
+        """
         self._rules = rules
         self._observe = observe
         self._spool = spool
@@ -98,6 +104,7 @@ class LogHandler:
         self._clock = clock
         self._reader = reader
         self._breathe = breathe
+        self._ease = ease
         self._schema = LogRequest()
         self._shown: dict[str, str] = {}
 
@@ -113,6 +120,7 @@ class LogHandler:
         except (CallerError, TryLaterError) as exc:
             self._telemetry.events([self._shown_event(event)], "refused")
             return reply_to(exc)
+        self._ease()
         return ok({"status": "logged", "event_id": sealed.entry.event_id, "redacted_fields": sealed.payload.fields})
 
     def log_batch(self, body: bytes, caller: Caller, *, ndjson: bool) -> Reply:
@@ -146,6 +154,7 @@ class LogHandler:
             self._count_refused(len(items))
             return reply_to(exc)
         self._count_refused(len(rejected))
+        self._ease()
         return ok({"status": "logged", "accepted": len(good), "event_ids": event_ids, "rejected": rejected})
 
     def redact(self, body: bytes) -> Reply:
@@ -226,11 +235,9 @@ class LogHandler:
     def _keep(self, events: Sequence[_Sealed], caller: Caller) -> None:
         """Append what is new; then count it. TryLaterError: nothing was kept, nothing is remembered."""
         now_s = self._clock.monotonic_s()
-        fresh: list[_Sealed] = []
-        repeated: list[_Sealed] = []
-        for sealed in events:
-            is_new = not sealed.is_callers_id or self._recent.add(caller.tenant, sealed.entry.event_id, now_s)
-            (fresh if is_new else repeated).append(sealed)
+        fresh, repeated = events, _NONE
+        if any(sealed.is_callers_id for sealed in events):
+            fresh, repeated = self._parted(events, caller, now_s)
         try:
             self._spool.append([sealed.entry for sealed in fresh], now_s)
         except TryLaterError:
@@ -245,6 +252,17 @@ class LogHandler:
             self._telemetry.observe(seen.observations, seen.unusable)
         if repeated:
             self._telemetry.events([sealed.entry.event for sealed in repeated], "duplicate")
+
+    def _parted(
+        self, events: Sequence[_Sealed], caller: Caller, now_s: float
+    ) -> tuple[Sequence[_Sealed], Sequence[_Sealed]]:
+        """The events that are new, and those whose id a caller has given before."""
+        fresh: list[_Sealed] = []
+        repeated: list[_Sealed] = []
+        for sealed in events:
+            is_new = not sealed.is_callers_id or self._recent.add(caller.tenant, sealed.entry.event_id, now_s)
+            (fresh if is_new else repeated).append(sealed)
+        return fresh, repeated
 
     def _count_refused(self, number: int) -> None:
         self._telemetry.events([UNKNOWN_EVENT] * number, "refused")

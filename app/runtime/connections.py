@@ -1,8 +1,8 @@
-"""Clients' connections: how answers leave, whose turn it is, and who need not be waited for at a stop."""
+"""Clients' connections: how answers leave, how long a read or write may wait, whose turn it is, and a quick stop."""
 
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
-from types import TracebackType
+from contextlib import contextmanager, nullcontext
 from typing import Any, Final, Self
 
 import gevent
@@ -11,69 +11,104 @@ import gevent.socket
 LAST_HEAD_S: Final = 1.0
 """How long a new connection may wait for its request on a worker that stops."""
 
-_HAS_SERVED: Final = "has_served"
-"""The mark of a connection's greenlet that has had a request."""
-
 _LONG_ANSWER_BYTES: Final = 64 * 1024
 """What is gathered of an answer at most."""
 
+_LEAST_S: Final = 0.001
+"""A limit that is over; 0 would mean "do not wait" and raise something else."""
+
 
 class ClientSocket(gevent.socket.socket):  # type: ignore[misc]
-    """A client's connection. What is written of one answer leaves at once, in one packet where it fits.
+    """A client's connection, by turns idle (until the next request's head is there) and busy with a request.
 
-    Reads have no limit here: a head's is the wait for it, a body's is its reader's.
+    What is written of one answer leaves at once, in one packet where it fits. A clock runs only while a read or a
+    write has to wait: what is there already, as it mostly is, costs no timer. Past its limit it raises TimeoutError.
     """
 
-    __slots__ = ("_answer", "_timeout_s")
-
-    _answer: list[bytes] | None
-    _timeout_s: float
+    timeout: float | None  # gevent's: how long its next wait may take
+    _answer: list[bytes]
+    _connections: "Connections"
+    _deadline_s: float | None
+    _is_idle: bool
+    has_served: bool
 
     @classmethod
-    def take(cls, client: Any, timeout_s: float) -> Self:
-        """Return the socket in the place of `client`, which is a shell afterwards; `timeout_s` bounds a write."""
+    def take(cls, client: Any, connections: "Connections") -> Self:
+        """Return the connection in the place of `client`, which is a shell afterwards."""
         family, kind, proto = client.family, client.type, client.proto
         taken = cls(family, kind, proto, fileno=client.detach())
-        taken.setblocking(True)  # noqa: FBT003 - as gunicorn does: no limit
-        taken._answer = None
-        taken._timeout_s = timeout_s
+        taken._answer = []
+        taken._connections = connections
+        taken._deadline_s = None
+        taken._is_idle = True
+        taken.has_served = False
         return taken
 
-    @contextmanager
-    def one_answer(self) -> Iterator[None]:
-        """Gather what is written in this block, and send it at its end."""
-        self._answer = []
+    def begin_request(self) -> None:
+        """The head is there. What is written from now on is gathered; the body's limit begins when it has to wait."""
+        self._is_idle = False
+        self._deadline_s = None
+
+    def end_request(self) -> None:
+        """Send what was written since. The next head's limit begins when it has to wait."""
+        self._is_idle = True
+        self._deadline_s = None
+        self.has_served = True
+        # Where the connection was ended meanwhile, there is nobody to send to.
+        if self._answer and self.fileno() >= 0:
+            self._send_all(self._gathered())
+
+    def recv(self, size: int, flags: int = 0) -> bytes:
+        """Return what has come; wait for it within the head's or the body's limit."""
+        self.timeout = 0.0
         try:
-            yield
+            data: bytes = super().recv(size, flags)
+        except BlockingIOError:
+            return self._recv_in_time(size, flags)
+        else:
+            return data
         finally:
-            parts, self._answer = self._answer, None
-            # Where the connection was ended within, there is nobody to send to.
-            if parts and self.fileno() >= 0:
-                self.sendall(b"".join(parts))
+            self.timeout = None
 
     def sendall(self, data: Any, flags: int = 0) -> None:
-        """Send or gather; gathered parts that have become long are sent."""
-        parts = self._answer
-        if parts is not None:
-            parts.append(bytes(data))
-            if sum(map(len, parts)) < _LONG_ANSWER_BYTES:
-                return
-            data = b"".join(parts)
-            parts.clear()
+        """Gather within a request, unless it has become long; else send."""
+        if self._is_idle:
+            self._send_all(data, flags)
+            return
+        self._answer.append(bytes(data))
+        if sum(map(len, self._answer)) >= _LONG_ANSWER_BYTES:
+            self._send_all(self._gathered(), flags)
+
+    def _gathered(self) -> bytes:
+        data = b"".join(self._answer)
+        self._answer.clear()
+        return data
+
+    def _send_all(self, data: Any, flags: int = 0) -> None:
         try:
             sent = self.send(data, flags, timeout=0.0)
         except BlockingIOError:
             sent = 0
         if sent < len(data):
-            self.settimeout(self._timeout_s)
+            self.timeout = self._connections.io_timeout_s
             try:
                 super().sendall(memoryview(data)[sent:], flags)
             finally:
-                self.settimeout(None)
+                self.timeout = None
+
+    def _recv_in_time(self, size: int, flags: int) -> bytes:
+        now_s = time.monotonic()
+        if self._deadline_s is None:
+            limit_s = self._connections.head_limit_s(self) if self._is_idle else self._connections.io_timeout_s
+            self._deadline_s = now_s + limit_s
+        self.timeout = max(self._deadline_s - now_s, _LEAST_S)
+        with self._connections.idle(self) if self._is_idle else nullcontext():
+            data: bytes = super().recv(size, flags)
+        return data
 
 
-class IdleConnections:
-    """The connections on which nothing is under way, so that a stop need not wait for them.
+class Connections:
+    """A worker's connections: their limits, and those on which nothing is under way, for which no stop need wait.
 
     A worker that is told to stop goes on accepting for up to a second (gunicorn's loop); a connection that
     has not had its first request yet is given that long, one that was only kept open is ended at once.
@@ -81,52 +116,41 @@ class IdleConnections:
 
     def __init__(self) -> None:
         """None yet."""
-        self._waiting: set[gevent.Greenlet] = set()
+        self.keep_alive_s = 15.0
+        """How long a connection may be idle, and a head may take."""
+        self.io_timeout_s = 10.0
+        """How long a body may take, and one write: a client that does not read must not hold us."""
+        self._idle: dict[ClientSocket, gevent.Greenlet] = {}
         self._closed = False
 
-    def wait(self, seconds: float) -> "_Waiting":
-        """Return a block that waits at most `seconds` for a request's head."""
-        return _Waiting(self, gevent.getcurrent(), min(seconds, LAST_HEAD_S) if self._closed else seconds)
+    def head_limit_s(self, connection: ClientSocket) -> float:
+        """How long the next head may take on this connection."""
+        if not self._closed:
+            return self.keep_alive_s
+        return 0.0 if connection.has_served else min(self.keep_alive_s, LAST_HEAD_S)
+
+    @contextmanager
+    def idle(self, connection: ClientSocket) -> Iterator[None]:
+        """Say that a connection waits for a head in this block."""
+        self._idle[connection] = gevent.getcurrent()
+        try:
+            yield
+        finally:
+            del self._idle[connection]
 
     def close(self) -> None:
         """End the connections that wait for another request, and soon those that wait for their first."""
         self._closed = True
-        for greenlet in list(self._waiting):
-            if getattr(greenlet, _HAS_SERVED, False):
+        for connection, greenlet in list(self._idle.items()):
+            if connection.has_served:
                 greenlet.kill(block=False)
             else:
-                gevent.spawn_later(LAST_HEAD_S, self._end_idle, greenlet)
+                gevent.spawn_later(LAST_HEAD_S, self._end_idle, connection)
 
-    def began(self, greenlet: gevent.Greenlet) -> None:
-        """Note that a connection waits."""
-        self._waiting.add(greenlet)
-
-    def ended(self, greenlet: gevent.Greenlet) -> None:
-        """Note that its wait is over."""
-        self._waiting.discard(greenlet)
-        setattr(greenlet, _HAS_SERVED, True)
-
-    def _end_idle(self, greenlet: gevent.Greenlet) -> None:
-        if greenlet in self._waiting:
+    def _end_idle(self, connection: ClientSocket) -> None:
+        greenlet = self._idle.get(connection)
+        if greenlet is not None:
             greenlet.kill(block=False)
-
-
-class _Waiting:
-    def __init__(self, connections: IdleConnections, greenlet: gevent.Greenlet, seconds: float) -> None:
-        self._connections = connections
-        self._greenlet = greenlet
-        self._timeout = gevent.Timeout(seconds, exception=False)
-
-    def __enter__(self) -> None:
-        self._connections.began(self._greenlet)
-        self._timeout.start()
-
-    def __exit__(
-        self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None
-    ) -> bool:
-        self._timeout.close()
-        self._connections.ended(self._greenlet)
-        return exc is self._timeout
 
 
 def take_turns() -> None:

@@ -20,6 +20,10 @@ LONGEST_NAP_S: Final = 0.2
 
 _BREATH_S: Final = 0.002
 
+_EASE_S: Final = 0.005
+_EASES: Final = 10
+"""50 ms in all: a caller who waits for his answer sends nothing new meanwhile."""
+
 _FAULT_PAUSE_S: Final = 1.0
 _OFFLOAD_THREADS: Final = 1
 """One: what is offloaded (appending to a file) need then not guard itself against itself."""
@@ -53,6 +57,13 @@ class Runtime:
         """Let the others run: for long work between whose parts nothing is half done."""
         # Not sleep(0): a request needs several turns of the loop from its connection to its answer.
         gevent.sleep(_BREATH_S)
+
+    def ease(self, is_crowded: Callable[[], bool]) -> None:
+        """Wait while it is crowded, but not long: what drains the crowd runs meanwhile."""
+        for _ in range(_EASES):
+            if not is_crowded():
+                return
+            gevent.sleep(_EASE_S)
 
     def offload(self, call: Callable[[], T]) -> T:
         """Run a blocking call (a sync to disk) on a thread, and let other greenlets run meanwhile.

@@ -1,7 +1,6 @@
 """Reading a request's body: what may be refused before a byte of it is read, and how long it may take."""
 
-from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
@@ -9,9 +8,6 @@ from app.errors import BodyTimeoutError, LengthRequiredError, MediaTypeError, To
 
 JSON_TYPES: Final = ("application/json",)
 NDJSON_TYPES: Final = ("application/x-ndjson", "application/ndjson", "application/jsonl")
-
-TimeLimit = Callable[[float, Exception], AbstractContextManager[object]]
-"""(seconds, error) -> a block that raises the error when it takes longer."""
 
 
 class Body(NamedTuple):
@@ -24,10 +20,10 @@ class Body(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class BodyReader:
-    """Reads bodies within a time."""
+    """Reads bodies."""
 
-    time_limit: TimeLimit
     timeout_s: float
+    """How long the server's connection waits for one; then it raises TimeoutError."""
 
     def read(
         self,
@@ -44,12 +40,10 @@ class BodyReader:
         length = int(environ.get("CONTENT_LENGTH") or 0)
         if length > max_bytes:
             raise TooLargeError(f"the body may have {max_bytes:,} bytes")
-        late = BodyTimeoutError(f"the body did not arrive within {self.timeout_s:g} s")
         try:
-            with self.time_limit(self.timeout_s, late):
-                raw: bytes = environ["wsgi.input"].read(length) if length else b""
+            raw: bytes = environ["wsgi.input"].read(length) if length else b""
         except TimeoutError:
-            raise late from None
+            raise BodyTimeoutError(f"the body did not arrive within {self.timeout_s:g} s") from None
         if len(raw) < length:
             raise BodyTimeoutError("the body ended before its Content-Length")
         return Body(raw, media_type, is_gzip)
