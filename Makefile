@@ -6,13 +6,16 @@ PIP    := $(BIN)/python -m pip --disable-pip-version-check --quiet
 URL    ?= http://127.0.0.1:8114
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint format replay docs lock clean
+.PHONY: help run stack test lint format bench profile replay docs lock clean
 
 help:  ## Print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 run: $(VENV)/run.stamp  ## Set up and serve on 127.0.0.1:8114 (settings: docs/settings.md)
 	@$(BIN)/python -m app.settings && exec $(BIN)/gunicorn --config gunicorn.conf.py wsgi:app
+
+stack: $(VENV)/run.stamp  ## Serve with Redis and Prometheus (Debian's packages) beside it (docs/deploy.md)
+	@exec $(BIN)/python deploy/stack.py $(ARGS)
 
 test: $(VENV)/dev.stamp  ## Set up and run every test
 	@$(BIN)/python -m pytest $(ARGS)
@@ -26,6 +29,12 @@ lint: $(VENV)/dev.stamp  ## ruff, mypy (strict on app/) and the import laws
 format: $(VENV)/dev.stamp  ## Put the code into the project's format
 	@$(BIN)/ruff check --fix-only .
 	@$(BIN)/ruff format .
+
+bench: $(VENV)/dev.stamp  ## Measure the service beside a bare WSGI floor (wrk, Redis; docs/performance.md)
+	@$(BIN)/python -m tests.bench $(ARGS)
+
+profile: $(VENV)/dev.stamp  ## Say where the time of one row of the benchmark goes (ARGS="--row log")
+	@$(BIN)/python -m tests.bench.profile $(ARGS)
 
 replay: $(VENV)/run.stamp  ## Play FILE=rows.jsonl through a running service (URL=http://127.0.0.1:8114)
 	@test -n "$(FILE)" || { echo "make replay FILE=rows.jsonl [URL=$(URL)]" >&2; exit 2; }
