@@ -1,0 +1,86 @@
+"""What the command line asks for."""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tests.bench.rows import ROWS, Row
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+ROUNDS, SECONDS = 5, 4
+QUICK_ROUNDS, QUICK_SECONDS = 2, 1
+
+ABOUT = """Measure the running service with wrk, beside a floor: gunicorn's stock gevent worker with a bare WSGI
+callable that reads the same request and answers as many bytes. The table goes to stdout, progress to stderr.
+Exit code: 0; 1 when an answer was an error or an event did not arrive; 2 when a program is missing."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """What to measure, and how."""
+
+    rounds: int
+    seconds: int
+    connections: int
+    workers: tuple[int, ...]
+    rows: tuple[Row, ...]
+    pin: bool | None
+    json_file: Path | None
+    lose_push: bool
+
+
+def parse(arguments: Sequence[str]) -> Options:
+    """Return the options; SystemExit with 2 for what cannot be meant."""
+    parser = argparse.ArgumentParser(
+        prog="python -m tests.bench", description=ABOUT, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    names = ", ".join(row.name for row in ROWS)
+    add = parser.add_argument
+    add("--rounds", type=_positive, help=f"rounds; floor and row take turns in each (default {ROUNDS})")
+    add("--seconds", type=_positive, help=f"seconds of load in each measurement (default {SECONDS})")
+    add("--connections", type=_positive, default=32, help="kept connections of wrk (default 32)")
+    add("--workers", type=_workers, default=(1, 2), help="numbers of workers, as 1,2 (the default)")
+    add("--rows", type=_rows, default=tuple(ROWS), help=f"rows, with commas; all are: {names}")
+    add("--quick", action="store_true", help=f"a trial: {QUICK_ROUNDS} rounds of {QUICK_SECONDS} s")
+    add(
+        "--pin",
+        action=argparse.BooleanOptionalAction,
+        help="floor and service on a core of their own, all else on the others (default: for one worker)",
+    )
+    add("--json", type=Path, metavar="FILE", help="write every measurement to this file")
+    add("--lose-push", action="store_true", help="let the sink forget its third push, to see the benchmark find out")
+    given = parser.parse_args(arguments)
+    return Options(
+        rounds=given.rounds or (QUICK_ROUNDS if given.quick else ROUNDS),
+        seconds=given.seconds or (QUICK_SECONDS if given.quick else SECONDS),
+        connections=given.connections,
+        workers=given.workers,
+        rows=given.rows,
+        pin=given.pin,
+        json_file=given.json,
+        lose_push=given.lose_push,
+    )
+
+
+def _positive(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError("a whole number from 1")
+    return value
+
+
+def _workers(text: str) -> tuple[int, ...]:
+    return tuple(dict.fromkeys(_positive(part) for part in text.split(",")))
+
+
+def _rows(text: str) -> tuple[Row, ...]:
+    wanted = text.split(",")
+    unknown = set(wanted) - {row.name for row in ROWS}
+    if unknown:
+        raise argparse.ArgumentTypeError(f"no row {', '.join(sorted(unknown))}")
+    return tuple(row for row in ROWS if row.name in wanted)
