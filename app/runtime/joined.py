@@ -53,9 +53,13 @@ class Joined(Generic[K, V]):
         asked = [mine, *(self._gathered.popleft() for _ in range(min(len(self._gathered), self._most - 1)))]
         try:
             answers = self._ask([one.key for one in asked])
-        except BaseException as exc:
+        except Exception as exc:
             for other in asked[1:]:
-                other.fail(exc if isinstance(exc, Exception) else TimeoutError())
+                other.fail(exc)
+            raise
+        except BaseException:
+            # This greenlet's own limit in time, or its end: the others ask again, within their own.
+            self._gathered.extendleft(reversed(asked[1:]))
             raise
         else:
             for other, answer in zip(asked[1:], answers[1:], strict=True):

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import socket
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from typing import TYPE_CHECKING
 
 import pytest
@@ -140,3 +143,29 @@ def test_every_event_reaches_loki_from_both_workers(
     entries = loki.wait_for(2000, timeout_s=20)
     assert sorted(line["event_id"] for line in loki.lines()) == sorted(ids)
     assert {entry.labels["worker"] for entry in entries} == {"0", "1"}
+
+
+def test_one_client_does_not_keep_the_others_waiting(start_service: StartService) -> None:
+    """Three thousand requests in one go, all there to be read: another client's one request is answered among them."""
+    service = start_service(WEB_CONCURRENCY="1")
+    requests = 3000
+    with (
+        closing(socket.create_connection(("127.0.0.1", service.port), timeout=60)) as hasty,
+        ThreadPoolExecutor(1) as reading,
+    ):
+        answers = reading.submit(_count_answers, hasty, requests)
+        hasty.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n" * requests)
+        answered = service.metrics()[("flask_http_request_total", frozenset({("method", "GET"), ("status", "200")}))]
+        assert answers.result(timeout=60) == requests
+    assert answered < requests
+
+
+def _count_answers(connection: socket.socket, expected: int) -> int:
+    """How many answers come, until all that are expected have."""
+    got = b""
+    found = 0
+    while found < expected and (part := connection.recv(1 << 16)):
+        got += part
+        found += got.count(b"HTTP/1.1 200")
+        got = got[-len(b"HTTP/1.1 20") :]
+    return found

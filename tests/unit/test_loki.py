@@ -115,6 +115,13 @@ def test_a_missing_service_is_not_an_unfit_one(service: str | None, wanted: str)
     assert dict(streams.labels(service=service, event="e", tenant="t"))["service_name"] == wanted
 
 
+def test_a_tenants_streams_are_his_own() -> None:
+    """The same service and event of another tenant have other labels, whoever came first."""
+    streams = Streams(env="e", worker="0", max_streams=10)
+    for tenant in ("default", "a", "b", "default", "a"):
+        assert dict(streams.labels(service="s", event="e", tenant=tenant))["tenant"] == tenant
+
+
 def test_past_the_most_streams_names_become_other() -> None:
     """Known label sets keep their names; new ones share one stream a tenant."""
     streams = Streams(env="e", worker="0", max_streams=2)

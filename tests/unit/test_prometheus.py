@@ -212,6 +212,13 @@ def test_event_names_are_capped(telemetry: PrometheusTelemetry) -> None:
     assert sum(found.values()) == 3 * MAX_EVENT_NAMES
 
 
+def test_values_past_the_cap_are_not_remembered(telemetry: PrometheusTelemetry) -> None:
+    """Model names are the callers' words: ten thousand of them take no room."""
+    for number in range(10_000):
+        telemetry.observe([Observation("gen_ai_client_token_usage", 1, ("output", f"model-{number}"))], [])
+    assert sum(len(held) for held in vars(telemetry).values() if isinstance(held, dict)) < 500
+
+
 def test_models_are_capped(telemetry: PrometheusTelemetry) -> None:
     """50 models by config/kpis.toml, then `other`, and nothing is lost."""
     name = "gen_ai_server_time_to_first_token_seconds"

@@ -35,6 +35,8 @@ PASSWORD = "[REDACTED_PASSWORD]"
 
 RANDOM_KEY = "9fQ2mX7Lp0ZsV4tB8nRk3JwY6HcD1aGe"
 LARGE = 128 * 1024
+WIDE = "".join(chr(0xFF10 + digit) for digit in range(10))
+WIDE_CARD = "4111 1111 1111 1111".translate({ord(str(digit)): WIDE[digit] for digit in range(10)})
 
 
 # What the specification shows
@@ -315,6 +317,28 @@ def test_it_looks_everywhere_and_points_there(rules: Rules, value: Any, wanted: 
     result = redact(value, rules)
     assert result.value == wanted
     assert [found.pointer for found in result.findings] == pointers
+
+
+@pytest.mark.parametrize(
+    ("texts", "wanted"),
+    [
+        (["count 1234", "4111 1111 1111 1111"], ["count 1234", CARD]),
+        (["1234 5678", "9012 3456", "4111 1111 1111 1111"], ["1234 5678", "9012 3456", CARD]),
+        (["4111 1111", "1111 1111"], ["4111 1111", "1111 1111"]),
+        (["555-867-5309", "555-867-5309 and more"], [PHONE, f"{PHONE} and more"]),
+        (["phone", "5558675309"], ["phone", "5558675309"]),
+        (["1234", "phone 5558675309"], ["1234", f"phone {PHONE}"]),
+        (["a\nbob@x.org\nb", "c", "d\nann@x.org"], [f"a\n{EMAIL}\nb", "c", f"d\n{EMAIL}"]),
+        (["bob@x.org"] * 50, [EMAIL] * 50),
+        (["", "", "bob@x.org", ""], ["", "", EMAIL, ""]),
+        (["é", "bob@x.org", "\u200b", "ann@x.org"], ["é", EMAIL, "\u200b", EMAIL]),
+        ([WIDE[:4], WIDE_CARD, "x"], [WIDE[:4], CARD, "x"]),
+        (["::1", "fe80::1"], ["::1", IP]),
+    ],
+)
+def test_each_text_stands_for_itself(rules: Rules, texts: list[str], wanted: list[str]) -> None:
+    """Texts are searched together: what begins in one and ends in the next is nothing, and hides nothing there."""
+    assert redact(texts, rules).value == wanted
 
 
 @pytest.mark.parametrize(
