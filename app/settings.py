@@ -195,7 +195,7 @@ class Settings:
     )
     redis_pool_size: int = _env("REDIS_POOL_SIZE", kinds.whole(1, 1000), 20, "Connections to Redis, a worker.")
     redis_pool_timeout_s: float = _env(
-        "REDIS_POOL_TIMEOUT_S", kinds.decimal(0.001, 10), 0.05, "Seconds to wait for a free connection."
+        "REDIS_POOL_TIMEOUT_S", kinds.decimal(0.001, 10), 0.15, "Seconds to wait for a free connection."
     )
     redis_connect_timeout_s: float = _env(
         "REDIS_CONNECT_TIMEOUT_S", kinds.decimal(0.001, 10), 0.08, "Seconds to connect to Redis."

@@ -36,6 +36,9 @@ _log = logging.getLogger("telemetry_cache.cache")
 _LATEST_S: Final = 1e11
 """The year 5138: a later time is none that we wrote."""
 
+_ALL_IN_USE: Final = ("No connection available.",)
+"""What redis-py's pool says when no connection came free: a crowd of our own, and no word about Redis."""
+
 _FAILURES: Final = 5
 _OPEN_S: Final = 1.0
 """Calls that fail in a row, and how long the next ones are not tried then."""
@@ -109,6 +112,10 @@ def embedded() -> "redis.Redis":
     return fakeredis.FakeRedis(server=fakeredis.FakeServer())
 
 
+class _CountedError(CacheAwayError):
+    """The store failed, and the breaker knows: of look-ups that were one call, each is told so."""
+
+
 class RedisCache:
     """JSON objects with a time to live, in Redis or in its likeness."""
 
@@ -142,7 +149,7 @@ class RedisCache:
     def get(self, namespace: str, key: str, now_s: float) -> CacheEntry | _Miss:
         """Return the entry of a key, or MISS; raise CacheAwayError."""
         digest = storage_digest(key, self._secret)
-        raw = self._ask(lambda: self._look_up(_name(namespace, digest)))
+        raw = self._in_time(lambda: self._look_up(_name(namespace, digest)))
         if raw is None:
             return MISS
         entry = _open_envelope(raw, digest)
@@ -156,18 +163,18 @@ class RedisCache:
         digest = storage_digest(key, self._secret)
         entry = CacheEntry(data, now_s, now_s + ttl_s)
         name, envelope = _name(namespace, digest), _envelope(entry, digest)
-        self._ask(lambda: self._put(name, envelope, ttl_s))
+        self._in_time(lambda: self._ask(lambda: self._put(name, envelope, ttl_s)))
         return entry
 
     def delete(self, namespace: str, key: str) -> bool:
         """Delete the entry and say whether there was one; raise CacheAwayError."""
         name = _name(namespace, storage_digest(key, self._secret))
-        return bool(self._ask(lambda: self._remove(name)))
+        return bool(self._in_time(lambda: self._ask(lambda: self._remove(name))))
 
     def health(self, now_s: float) -> Health:
         """Ask the store whether it is there."""
         with suppress(CacheAwayError):
-            self._ask(self._client.ping)
+            self._in_time(lambda: self._ask(self._client.ping))
         self._since_s = self._since_s or now_s
         if self._fault is not None:
             return Health("cache", "degraded", self._since_s, f"does not answer ({self._fault})")
@@ -179,7 +186,7 @@ class RedisCache:
 
     def _get_all(self, names: Sequence[str]) -> Sequence[bytes | None]:
         """The raw values of these names, in their order; None for one that is not there."""
-        found: list[Any] = self._client.mget(names)
+        found: list[Any] = self._ask(lambda: self._client.mget(names))
         return found
 
     def _put(self, name: str, envelope: bytes, ttl_s: int) -> None:
@@ -192,24 +199,41 @@ class RedisCache:
             self._bounds.discard(name)
         return self._client.delete(name)
 
-    def _ask(self, call: Callable[[], Any]) -> Any:
-        """Call the store; translate what it raises; do not try while the circuit is open."""
+    def _in_time(self, call: Callable[[], Any]) -> Any:
+        """Make an operation of the cache within its limit in time; do not try while the circuit is open."""
         if not self._breaker.allows(self._monotonic_s()):
             raise CacheAwayError
         try:
             with self._time_limit():
                 answer = call()
-        except redis.ResponseError as exc:
-            # An answer, if a bad one (a full store, a key of another type): the store is there.
-            self._breaker.succeeded()
-            raise CacheAwayError from exc
-        except (redis.RedisError, OSError, CacheAwayError) as exc:
-            self._breaker.failed_at(self._monotonic_s())
-            self._note(type(exc).__name__)
-            raise CacheAwayError from exc
+        except _CountedError:
+            raise
+        except CacheAwayError as exc:
+            self._failed(exc)
+            raise
         self._breaker.succeeded()
         self._note(None)
         return answer
+
+    def _ask(self, call: Callable[[], Any]) -> Any:
+        """Call the store, once for all who ask; translate what it raises, and count it once."""
+        try:
+            return call()
+        except redis.ResponseError as exc:
+            # An answer, if a bad one (a full store, a key of another type): the store is there.
+            self._breaker.succeeded()
+            raise _CountedError from exc
+        except redis.ConnectionError as exc:
+            if exc.args != _ALL_IN_USE:
+                self._failed(exc)
+            raise _CountedError from exc
+        except (redis.RedisError, OSError) as exc:
+            self._failed(exc)
+            raise _CountedError from exc
+
+    def _failed(self, exc: Exception) -> None:
+        self._breaker.failed_at(self._monotonic_s())
+        self._note(type(exc).__name__)
 
     def _note(self, fault: str | None) -> None:
         """Say once that the store went away, and once that it is back."""

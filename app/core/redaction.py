@@ -244,9 +244,8 @@ def _candidates(texts: Sequence[str], exempt: frozenset[str], rules: Rules) -> d
     found: dict[int, list[Detector]] = {}
     starts = list(accumulate([size + 1 for size in sizes], initial=0))
     for detector in wanted:
-        if detector.context is None or detector.context.search(data) is not None:
-            for index in _indexes(detector, data, starts):
-                found.setdefault(index, []).append(detector)
+        for index in _indexes(detector, data, starts):
+            found.setdefault(index, []).append(detector)
     return found
 
 

@@ -14,8 +14,8 @@ LAST_HEAD_S: Final = 1.0
 _LONG_ANSWER_BYTES: Final = 64 * 1024
 """What is gathered of an answer at most."""
 
-_LEAST_S: Final = 0.001
-"""A limit that is over; 0 would mean "do not wait" and raise something else."""
+_TURN_BYTES: Final = 1 << 20
+"""How much is read without a wait before others have their turn, and the clock is looked at."""
 
 
 class ClientSocket(gevent.socket.socket):  # type: ignore[misc]
@@ -30,6 +30,7 @@ class ClientSocket(gevent.socket.socket):  # type: ignore[misc]
     _connections: "Connections"
     _deadline_s: float | None
     _is_idle: bool
+    _read_bytes: int
     has_served: bool
 
     @classmethod
@@ -41,6 +42,7 @@ class ClientSocket(gevent.socket.socket):  # type: ignore[misc]
         taken._connections = connections
         taken._deadline_s = None
         taken._is_idle = True
+        taken._read_bytes = 0
         taken.has_served = False
         return taken
 
@@ -48,11 +50,13 @@ class ClientSocket(gevent.socket.socket):  # type: ignore[misc]
         """The head is there. What is written from now on is gathered; the body's limit begins when it has to wait."""
         self._is_idle = False
         self._deadline_s = None
+        self._read_bytes = 0
 
     def end_request(self) -> None:
         """Send what was written since. The next head's limit begins when it has to wait."""
         self._is_idle = True
         self._deadline_s = None
+        self._read_bytes = 0
         self.has_served = True
         # Where the connection was ended meanwhile, there is nobody to send to.
         if self._answer and self.fileno() >= 0:
@@ -65,10 +69,22 @@ class ClientSocket(gevent.socket.socket):  # type: ignore[misc]
             data: bytes = super().recv(size, flags)
         except BlockingIOError:
             return self._recv_in_time(size, flags)
-        else:
-            return data
         finally:
             self.timeout = None
+        self._read_bytes += len(data)
+        if self._read_bytes >= _TURN_BYTES:
+            # A body that always has more to read would keep everyone else waiting, and never meet its limit.
+            self._read_bytes = 0
+            self._left_s()
+            take_turns()
+        return data
+
+    def send(self, data: Any, flags: int = 0, timeout: float | None = None) -> int:
+        """Send at once and all of it (gunicorn's `100 Continue`), within the limit; gevent's own calls name theirs."""
+        if timeout is not None:
+            return int(super().send(data, flags, timeout=timeout))
+        self._send_all(data, flags)
+        return len(data)
 
     def sendall(self, data: Any, flags: int = 0) -> None:
         """Gather within a request, unless it has become long; else send."""
@@ -86,7 +102,7 @@ class ClientSocket(gevent.socket.socket):  # type: ignore[misc]
 
     def _send_all(self, data: Any, flags: int = 0) -> None:
         try:
-            sent = self.send(data, flags, timeout=0.0)
+            sent = super().send(data, flags, timeout=0.0)
         except BlockingIOError:
             sent = 0
         if sent < len(data):
@@ -97,14 +113,20 @@ class ClientSocket(gevent.socket.socket):  # type: ignore[misc]
                 self.timeout = None
 
     def _recv_in_time(self, size: int, flags: int) -> bytes:
+        self.timeout = self._left_s()
+        with self._connections.idle(self) if self._is_idle else nullcontext():
+            data: bytes = super().recv(size, flags)
+        return data
+
+    def _left_s(self) -> float:
+        """What is left of the head's or the body's limit, which begins now if it has not; raise when it is over."""
         now_s = time.monotonic()
         if self._deadline_s is None:
             limit_s = self._connections.head_limit_s(self) if self._is_idle else self._connections.io_timeout_s
             self._deadline_s = now_s + limit_s
-        self.timeout = max(self._deadline_s - now_s, _LEAST_S)
-        with self._connections.idle(self) if self._is_idle else nullcontext():
-            data: bytes = super().recv(size, flags)
-        return data
+        if self._deadline_s <= now_s:
+            raise TimeoutError
+        return self._deadline_s - now_s
 
 
 class Connections:

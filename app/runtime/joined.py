@@ -22,56 +22,57 @@ class Joined(Generic[K, V]):
         self._free = calls
         self._most = most
         self._gathered: deque[_Question[K, V]] = deque()
+        """Those who wait, and whose turn it is not. A turn to call is held by a greenlet, or free."""
 
     def __call__(self, key: K) -> V:
         """Return the answer, or raise what the call raised that asked for it."""
         mine: _Question[K, V] = _Question(key)
-        self._gathered.append(mine)
-        if not self._free:
-            self._wait_for_turn(mine)
+        if self._free:
+            self._free -= 1
+        else:
+            self._gathered.append(mine)
+            self._wait(mine)
             if mine.is_answered:
                 return mine.answer()
-        else:
-            self._free -= 1
         return self._lead(mine)
 
-    def _wait_for_turn(self, mine: "_Question[K, V]") -> None:
-        """Wait until the question is answered, or it is this greenlet's turn to ask."""
+    def _wait(self, mine: "_Question[K, V]") -> None:
+        """Wait until the question is answered, or it is this greenlet's turn to call."""
         try:
             mine.woken.get()
         except BaseException:
             # A limit in time, or the end of this greenlet: nobody waits for the answer any more.
-            if mine in self._gathered:
-                self._gathered.remove(mine)
-            if mine.is_leader:
+            mine.is_gone = True
+            if mine.has_turn:
                 self._hand_over()
+            elif mine in self._gathered:
+                self._gathered.remove(mine)
             raise
 
     def _lead(self, mine: "_Question[K, V]") -> V:
-        """Ask what has gathered, this greenlet's own question first."""
-        self._gathered.remove(mine)
-        asked = [mine, *(self._gathered.popleft() for _ in range(min(len(self._gathered), self._most - 1)))]
+        """Call for this greenlet's own question and what has gathered."""
+        others = [self._gathered.popleft() for _ in range(min(len(self._gathered), self._most - 1))]
         try:
-            answers = self._ask([one.key for one in asked])
+            answers = self._ask([mine.key, *(other.key for other in others)])
         except Exception as exc:
-            for other in asked[1:]:
+            for other in others:
                 other.fail(exc)
             raise
         except BaseException:
-            # This greenlet's own limit in time, or its end: the others ask again, within their own.
-            self._gathered.extendleft(reversed(asked[1:]))
+            # This greenlet's own limit in time, or its end: those who still wait are asked for by another.
+            self._gathered.extendleft(other for other in reversed(others) if not other.is_gone)
             raise
         else:
-            for other, answer in zip(asked[1:], answers[1:], strict=True):
+            for other, answer in zip(others, answers[1:], strict=True):
                 other.give(answer)
             return answers[0]
         finally:
             self._hand_over()
 
     def _hand_over(self) -> None:
-        """Let the one who has waited longest ask next; with nobody waiting, the next to come may."""
+        """Give the turn to the one who has waited longest; with nobody waiting, to the next to come."""
         if self._gathered:
-            self._gathered[0].lead()
+            self._gathered.popleft().take_turn()
         else:
             self._free += 1
 
@@ -79,18 +80,19 @@ class Joined(Generic[K, V]):
 class _Question(Generic[K, V]):
     """What a greenlet wants to know, and how it hears of it."""
 
-    __slots__ = ("_answers", "_fault", "is_answered", "is_leader", "key", "woken")
+    __slots__ = ("_answers", "_fault", "has_turn", "is_answered", "is_gone", "key", "woken")
 
     def __init__(self, key: K) -> None:
         self.key = key
         self.woken = AsyncResult()
-        self.is_leader = False
+        self.has_turn = False
         self.is_answered = False
+        self.is_gone = False
         self._answers: list[V] = []
         self._fault: Exception | None = None
 
-    def lead(self) -> None:
-        self.is_leader = True
+    def take_turn(self) -> None:
+        self.has_turn = True
         self.woken.set()
 
     def give(self, answer: V) -> None:

@@ -58,6 +58,11 @@ def read_for_ever(served: ClientSocket) -> None:
         served.recv(100)
 
 
+def continue_for_ever(served: ClientSocket) -> None:
+    while True:
+        served.send(b"HTTP/1.1 100 Continue\r\n\r\n" * 100)
+
+
 def test_an_answer_leaves_whole_at_its_end(pair: Pair) -> None:
     """Head and body are written apart and arrive together."""
     served, client = pair
@@ -120,9 +125,10 @@ def test_a_reader_that_stalls_does_not_hold_us(pair: Pair) -> None:
     assert LIMIT_S <= time.monotonic() - began_s < LIMIT_S + SLACK_S
 
 
+@pytest.mark.parametrize("pause_s", [LIMIT_S / 5, 0.0002], ids=["slow", "quick"])
 @pytest.mark.parametrize("is_head", [True, False], ids=["head", "body"])
-def test_a_trickle_does_not_put_the_limit_off(pair: Pair, *, is_head: bool) -> None:
-    """A byte now and then: the limit is that of the whole head, or of the whole body."""
+def test_a_trickle_does_not_put_the_limit_off(pair: Pair, pause_s: float, *, is_head: bool) -> None:
+    """A byte now and then, or quicker than any clock: the limit is that of the whole head, or of the whole body."""
     served, client = pair
     if not is_head:
         served.begin_request()
@@ -130,7 +136,7 @@ def test_a_trickle_does_not_put_the_limit_off(pair: Pair, *, is_head: bool) -> N
     def trickle() -> None:
         while True:
             client.sendall(b"x")
-            gevent.sleep(LIMIT_S / 5)
+            gevent.sleep(pause_s)
 
     trickling = gevent.spawn(trickle)
     began_s = time.monotonic()
@@ -138,6 +144,37 @@ def test_a_trickle_does_not_put_the_limit_off(pair: Pair, *, is_head: bool) -> N
         read_for_ever(served)
     trickling.kill()
     assert LIMIT_S <= time.monotonic() - began_s < LIMIT_S + SLACK_S
+
+
+def test_a_flood_meets_its_limit_and_lets_the_others_run(pair: Pair, connections: Connections) -> None:
+    """A body that always has more to read, as fast as it can be sent."""
+    served, client = pair
+    connections.io_timeout_s = 2 * LIMIT_S
+    others: list[float] = []
+
+    def flood() -> None:
+        while True:
+            client.sendall(b"x" * (1 << 20))
+
+    def live() -> None:
+        while True:
+            others.append(time.monotonic())
+            gevent.sleep(0)
+
+    flooding = [gevent.spawn(flood), gevent.spawn(live)]
+    served.begin_request()
+    with gevent.Timeout(30), pytest.raises(TimeoutError):
+        read_for_ever(served)
+    gevent.killall(flooding)
+    assert len(others) > 2
+
+
+def test_a_client_that_reads_nothing_gets_no_continue(pair: Pair) -> None:
+    """gunicorn sends it by itself, by send and not by sendall: it waits no longer than any write."""
+    served, client = pair
+    client.setsockopt(gevent.socket.SOL_SOCKET, gevent.socket.SO_RCVBUF, 4096)
+    with gevent.Timeout(30), pytest.raises(TimeoutError):
+        continue_for_ever(served)
 
 
 def test_each_request_has_its_own_limit(pair: Pair) -> None:

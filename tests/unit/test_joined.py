@@ -161,6 +161,47 @@ def test_one_who_is_called_to_ask_and_goes_at_that_moment_hands_on() -> None:
     assert ask("later") == "value of later"
 
 
+def test_no_turn_to_call_is_lost() -> None:
+    """After a storm of questions, of which some are given up, as many calls may be under way as before."""
+    store = Store()
+    ask = joined(store, calls=2, most=3)
+
+    def client(number: int) -> None:
+        for turn in range(50):
+            try:
+                with gevent.Timeout(0.0002 * (1 + (number + turn) % 7), TimeoutError("too long")):
+                    assert ask(f"{number}-{turn}") == f"value of {number}-{turn}"
+            except TimeoutError:
+                gevent.sleep(0)
+
+    gevent.joinall([gevent.spawn(client, number) for number in range(40)], timeout=60, raise_error=True)
+    store.asked.clear()
+    store.permits = Semaphore(0)
+    asking = [gevent.spawn(ask, key) for key in "abc"]
+    gevent.sleep(0.05)
+    assert store.asked == [["a"], ["b"]]
+    store.let_all()
+    gevent.joinall(asking, timeout=5, raise_error=True)
+
+
+def test_one_who_has_gone_is_given_no_turn() -> None:
+    """He was asked for, gave up, and then the one who asked for him gave up too."""
+    store = Store()
+    ask = joined(store)
+    store.permits = Semaphore(0)
+    asking = [gevent.spawn(ask, key) for key in "abc"]
+    gevent.sleep(0.01)
+    store.permits.release()
+    asking[0].join(5)
+    gevent.sleep(0.01)
+    assert store.asked[1:] == [["b", "c"]]
+    asking[2].kill()
+    asking[1].kill()
+    store.let_all()
+    with gevent.Timeout(5):
+        assert ask("later") == "value of later"
+
+
 def test_a_limit_in_time_ends_the_wait_and_not_the_others() -> None:
     """Who waits no longer is not asked for."""
     store = Store()

@@ -461,6 +461,48 @@ def test_the_breaker_opens_and_recovers(error: Exception) -> None:
     assert client.calls == 9
 
 
+def test_look_ups_that_were_one_call_are_one_failure() -> None:
+    """Thirty-two callers are told of it, and the breaker once."""
+    client = FakeClient(redis.TimeoutError("slow"))
+    shared: list[CacheAwayError] = []
+
+    def join(ask: Callable[[Sequence[str]], Sequence[bytes | None]]) -> Callable[[str], bytes | None]:
+        """Makes one call, and gives all later questions what it gave."""
+
+        def one(name: str) -> bytes | None:
+            if shared:
+                raise shared[0]
+            try:
+                return ask([name])[0]
+            except CacheAwayError as exc:
+                shared.append(exc)
+                raise
+
+        return one
+
+    store = Store(client, monotonic_s=lambda: 0.0, join=join)
+    for _ in range(32):
+        with pytest.raises(CacheAwayError):
+            store.cache.get("t", "k", NOW_S)
+    client.error = None
+    shared.clear()
+    assert store.cache.get("t", "k", NOW_S) is MISS
+
+
+def test_a_crowd_of_our_own_does_not_open_it(redis_server: RedisServer) -> None:
+    """All connections are in use: this call fails, and nothing is said of Redis."""
+    client = connect(redis_server.url, RedisLimits(1, 0.01, 5, 5))
+    store = Store(client, monotonic_s=lambda: 0.0)
+    with closing(store.cache):
+        held = client.connection_pool.get_connection()
+        for _ in range(20):
+            with pytest.raises(CacheAwayError):
+                store.cache.get("t", "k", NOW_S)
+        client.connection_pool.release(held)
+        assert store.cache.get("t", "k", NOW_S) is MISS
+        assert store.cache.health(NOW_S).state == "ok"
+
+
 def test_an_error_that_is_an_answer_does_not_open_it() -> None:
     """A full store or a key of another type is this call's trouble, not that of the next."""
     client: Any = FakeClient(redis.ResponseError("WRONGTYPE"))
