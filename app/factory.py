@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 from flask import Flask, Request, request
+from flask.sessions import NullSession, SessionInterface
 from werkzeug.routing import MapAdapter
 
 from app.services import Services
@@ -12,12 +13,33 @@ from app.web import answers, cache, health, logs, metrics, openapi
 from app.web.body import BodyReader, refuse_transfer_encoding
 
 
+class _NoSessions(SessionInterface):
+    """No cookies: every request has the one empty session."""
+
+    def __init__(self) -> None:
+        self._empty = NullSession()
+
+    def open_session(self, app: Flask, request: Request) -> NullSession:  # noqa: ARG002 - Flask's signature
+        return self._empty
+
+    def is_null_session(self, obj: object) -> bool:
+        return obj is self._empty
+
+
 class App(Flask):
     """Flask without its question, six times a request, whether a function is a coroutine: none of ours is."""
+
+    session_interface = _NoSessions()
 
     def ensure_sync(self, func: Callable[..., Any]) -> Callable[..., Any]:
         """Return the function as it is."""
         return func
+
+    def preprocess_request(self) -> Any:
+        """Begin to count and time, then refuse what no route takes."""
+        answer = super().preprocess_request()
+        refuse_transfer_encoding(request.environ)
+        return answer
 
     def create_url_adapter(self, request: Request | None) -> MapAdapter | None:
         """Return what matches the request: no rule asks for a host, so none is worked out."""
@@ -44,7 +66,6 @@ def create_app(settings: Settings, services: Services | None = None) -> Flask:
     # First, so that what is refused before its route is counted too.
     metrics.measure(app, services.telemetry.registry, several_processes=settings.metrics_dir is not None)
     bodies = BodyReader(settings.body_timeout_s)
-    app.before_request(lambda: refuse_transfer_encoding(request.environ))
     app.register_blueprint(
         logs.make_blueprint(
             services.log, bodies, event_bytes=settings.event_max_bytes, batch_bytes=settings.log_batch_max_bytes

@@ -2,17 +2,26 @@
 
 from collections import deque
 from collections.abc import Sequence
+from dataclasses import dataclass
 from zlib import crc32
 
 from app.core.events import Labels, Redacted
 from app.errors import DrainingError, SpoolFullError
 
 
+@dataclass(slots=True)
+class Held:
+    """Bytes of memory that all lanes hold."""
+
+    bytes: int = 0
+
+
 class MemoryLane:
     """The events of the streams that fall to this lane; the stream whose head is oldest is served first."""
 
-    def __init__(self) -> None:
-        """Empty."""
+    def __init__(self, held: "Held") -> None:
+        """Empty; `held` is what all lanes hold together."""
+        self._held = held
         self._streams: dict[Labels, deque[tuple[float, Redacted]]] = {}
         self._peeked: Labels | None = None
         self.queued_bytes = 0
@@ -30,6 +39,7 @@ class MemoryLane:
         self.queued_bytes += entry.size_bytes
         self.queued_events += 1
         self.held_bytes += entry.memory_bytes
+        self._held.bytes += entry.memory_bytes
 
     def peek(self, max_bytes: int, max_events: int) -> Sequence[Redacted]:
         """Return the oldest events of one stream within both bounds, at least one where any waits."""
@@ -55,6 +65,7 @@ class MemoryLane:
             self.queued_bytes -= entry.size_bytes
             self.queued_events -= 1
             self.held_bytes -= entry.memory_bytes
+            self._held.bytes -= entry.memory_bytes
         if not waiting:
             del self._streams[self._peeked]
             self._peeked = None
@@ -66,7 +77,8 @@ class MemorySpool:
     def __init__(self, *, max_bytes: int, lanes: int) -> None:
         """`lanes` are shipped side by side; a stream always takes the same one."""
         self._max_bytes = max_bytes
-        self._lanes = [MemoryLane() for _ in range(lanes)]
+        self._held = Held()
+        self._lanes = [MemoryLane(self._held) for _ in range(lanes)]
         self._by_stream: dict[Labels, MemoryLane] = {}
         self._closed = False
         self._refused = False
@@ -76,7 +88,7 @@ class MemorySpool:
         if self._closed:
             raise DrainingError
         size = sum(entry.memory_bytes for entry in entries)
-        self._refused = size + self._memory_bytes() > self._max_bytes
+        self._refused = size + self._held.bytes > self._max_bytes
         if self._refused:
             raise SpoolFullError
         for entry in entries:
@@ -93,16 +105,13 @@ class MemorySpool:
     @property
     def is_full(self) -> bool:
         """Whether not even a small event fits, or the last call found no room and little has come free since."""
-        room = self._max_bytes - self._memory_bytes()
+        room = self._max_bytes - self._held.bytes
         return room < _SMALL_EVENT_BYTES or (self._refused and room < self._max_bytes * _ROOM_AGAIN)
 
     @property
     def is_crowded(self) -> bool:
         """Whether more than half of the bound is taken: time to ship rather than to take in."""
-        return self._memory_bytes() > self._max_bytes // 2
-
-    def _memory_bytes(self) -> int:
-        return sum(lane.held_bytes for lane in self._lanes)
+        return self._held.bytes > self._max_bytes // 2
 
     def _lane_of(self, labels: Labels) -> MemoryLane:
         lane = self._by_stream.get(labels)

@@ -76,16 +76,18 @@ class _Group:
     origins: list[tuple[int, Path, bool, bool]] = field(default_factory=list)
 
 
-@dataclass(slots=True)
 class _Change:
     """What becomes of one value, of its name, and of what is below it."""
 
-    replacement: str | None = None
-    name: str | None = None
-    is_dropped: bool = False
-    below: dict[str | int, "_Change"] = field(default_factory=dict)
-    is_reshaped: bool = False
-    """Whether a member loses its place or its name, so that the container is built anew."""
+    __slots__ = ("below", "is_dropped", "is_reshaped", "name", "replacement")
+
+    def __init__(self) -> None:
+        self.replacement: str | None = None
+        self.name: str | None = None
+        self.is_dropped = False
+        self.below: dict[str | int, _Change] = {}
+        self.is_reshaped = False
+        """Whether a member loses its place or its name, so that the container is built anew."""
 
 
 class _Edits:

@@ -12,7 +12,8 @@ LAST_HEAD_S: Final = 1.0
 """How long a new connection may wait for its request on a worker that stops."""
 
 _LONG_ANSWER_BYTES: Final = 64 * 1024
-"""What is gathered of an answer at most."""
+_HEAD_AND_BODY: Final = 2
+"""A part as long as this, or a third part, sends what was gathered."""
 
 _TURN_BYTES: Final = 1 << 20
 """How much is read without a wait before others have their turn, and the clock is looked at."""
@@ -92,7 +93,7 @@ class ClientSocket(gevent.socket.socket):  # type: ignore[misc]
             self._send_all(data, flags)
             return
         self._answer.append(bytes(data))
-        if sum(map(len, self._answer)) >= _LONG_ANSWER_BYTES:
+        if len(self._answer) > _HEAD_AND_BODY or len(data) >= _LONG_ANSWER_BYTES:
             self._send_all(self._gathered(), flags)
 
     def _gathered(self) -> bytes:
