@@ -5,7 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import socket
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -1033,10 +1033,12 @@ def test_body_that_stalls(start_service: StartService):
             rest = HIDDEN.ljust(200)
             connection.sendall(head("POST", "/log", TYPED, "Content-Length: 201") + b"{")
             assert read_answer(connection, "POST").status == 408
-            connection.sendall(rest + head("GET", "/healthz", "Connection: close"))
             received = bytearray()
-            while piece := connection.recv(65536):
-                received += piece
+            # Where the next request would start is unknown, so the connection has been ended, or is just being.
+            with suppress(ConnectionError):
+                connection.sendall(rest + head("GET", "/healthz", "Connection: close"))
+                while piece := connection.recv(65536):
+                    received += piece
         assert bytes(received).count(b"HTTP/1.1 ") <= 1
         assert not received or received.startswith(b"HTTP/1.1 200")
 
