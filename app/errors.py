@@ -91,6 +91,12 @@ class SpoolFullError(TryLaterError):
     detail = "the queue of undelivered events is full; nothing of this request was kept"
 
 
+class SpoolFailingError(TryLaterError):
+    """The spool's disk fails, or is not open yet; nothing of the request was kept."""
+
+    detail = "the disk that undelivered events are kept on does not take them; nothing of this request was kept"
+
+
 class DrainingError(TryLaterError):
     """The service is stopping and takes no more events."""
 

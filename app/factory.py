@@ -7,6 +7,7 @@ from flask import Flask, Request, request
 from flask.sessions import NullSession, SessionInterface
 from werkzeug.routing import MapAdapter
 
+from app import commands
 from app.services import Services
 from app.settings import Settings
 from app.web import answers, cache, health, logs, metrics, openapi
@@ -77,4 +78,5 @@ def create_app(settings: Settings, services: Services | None = None) -> Flask:
     app.register_blueprint(answers.make_blueprint())
     openapi.register(app)
     answers.register_errors(app)
+    commands.register(app, services.letters, services.requeue)
     return app

@@ -1,7 +1,7 @@
 """What the inside asks of the outside. Adapters implement these; everything else knows only these."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, Final, Literal, Protocol
 
 from app.core.events import Finding, Observation, Redacted
@@ -44,6 +44,7 @@ class Readiness:
 
     status: Literal["ok", "degraded", "unavailable"]
     checks: tuple[Health, ...]
+    ledger: "Ledger"
 
 
 class Cache(Protocol):
@@ -66,51 +67,74 @@ class Cache(Protocol):
         ...
 
 
-class Lane(Protocol):
-    """A first-in-first-out part of the spool: one batch of it is under way at a time."""
+class Batch(Protocol):
+    """The oldest events of one stream, taken from the spool; they stay in it until they are settled.
+
+    One stream only: of a push with several, Loki's ingester answers for the last, and what it refuses
+    of the others is lost behind a 204 (grafana/loki, pkg/ingester/instance.go).
+    """
 
     @property
-    def queued_bytes(self) -> int:
-        """Bytes that wait to be pushed."""
-        ...
-
-    @property
-    def held_bytes(self) -> int:
-        """What they take of the spool's bound."""
-        ...
-
-    @property
-    def queued_events(self) -> int:
-        """Events that wait."""
+    def entries(self) -> Sequence[Redacted]:
+        """Those that are not settled yet, in order."""
         ...
 
     @property
-    def oldest_s(self) -> float:
-        """When the oldest waiting event was appended (monotonic seconds; 0 when none waits)."""
+    def attempt(self) -> int:
+        """How often the sink has refused this stream by itself, since it last took something of it."""
         ...
 
-    def peek(self, max_bytes: int, max_events: int) -> Sequence[Redacted]:
-        """Return the oldest events of one stream within both bounds, at least one where any waits; they stay.
-
-        One stream only: of a push with several, Loki's ingester answers for the last, and what it refuses
-        of the others is lost behind a 204 (grafana/loki, pkg/ingester/instance.go).
-        """
+    def settle(self, count: int, *, dead: bool = False) -> None:
+        """Forget the oldest `count`: they are delivered, or dead letters."""
         ...
 
-    def ack(self, count: int) -> None:
-        """Forget the oldest `count` events of the last peek's stream: they are delivered, or dead letters."""
+    def release(self, *, attempt: int = 0, not_before_s: float = 0.0) -> None:
+        """Let the stream be taken again, not before that time (monotonic)."""
         ...
+
+
+@dataclass(frozen=True, slots=True)
+class SpoolFigures:
+    """What waits in one worker's hands."""
+
+    size_bytes: int
+    segments: int
+    events: int
+    oldest_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Ledger:
+    """What became of all events that were ever accepted, over restarts; one spool folder, all workers."""
+
+    accepted: int
+    delivered: int
+    spooled: int
+    dead_lettered: int
+    corrupt: int
+
+    @property
+    def difference(self) -> int:
+        """What is unaccounted for: 0, or there is a fault."""
+        return self.accepted - self.delivered - self.spooled - self.dead_lettered - self.corrupt
+
+    def shown(self) -> dict[str, int]:
+        """Return the figures by name."""
+        return {**asdict(self), "difference": self.difference}
 
 
 class Spool(Protocol):
     """Holds redacted events from acknowledgement to delivery."""
 
     def append(self, entries: Sequence[Redacted], now_s: float) -> None:
-        """Keep all of `entries` or none; raise SpoolFullError. `now_s` is monotonic."""
+        """Keep all of `entries` or none, durably; raise TryLaterError. `now_s` is monotonic."""
         ...
 
-    def lanes(self) -> Sequence[Lane]:
-        """Return the lanes; entries of one stream always take the same one."""
+    def take(self, now_s: float, *, flush: bool = False) -> "Batch | float":
+        """Return a batch that is due, or the seconds until there may be one.
+
+        With `flush` whatever waits is due, but for streams that were released for never.
+        """
         ...
 
 
@@ -173,8 +197,8 @@ class Telemetry(Protocol):
         """Count events that left the spool."""
         ...
 
-    def delivered(self, lines: int, size_bytes: int) -> None:
-        """Count lines that the sink took, and their bytes."""
+    def delivered(self, lines: int, size_bytes: int, wall_s: float) -> None:
+        """Count lines that the sink took at this time (epoch seconds), and their bytes."""
         ...
 
     def audited(self, lines: int, leaks: Iterable[str]) -> None:
@@ -185,8 +209,28 @@ class Telemetry(Protocol):
         """Count one request to the sink by what it said."""
         ...
 
-    def spool(self, lanes: Sequence[Lane], now_s: float) -> None:
-        """Show how much waits and for how long."""
+    def retry(self, reason: str) -> None:
+        """Count a batch that is kept and tried again."""
+        ...
+
+    def committed(self, events: int, sync_s: float) -> None:
+        """Count a group of events that were written at once, and the seconds that their sync took."""
+        ...
+
+    def commit_failed(self, fault: str) -> None:
+        """Count a group that the disk did not take."""
+        ...
+
+    def adopted(self) -> None:
+        """Count a dead worker's slot that this one took over."""
+        ...
+
+    def corrupted(self, events: int) -> None:
+        """Count spooled events that the disk lost."""
+        ...
+
+    def spool(self, figures: SpoolFigures, ledger: Ledger, dead_letters: int) -> None:
+        """Show how much waits and for how long, and what became of all the rest."""
         ...
 
     def scrape(self, accept: str | None) -> tuple[bytes, str]:

@@ -4,32 +4,37 @@ import logging
 import random
 import secrets
 import time
-from collections.abc import Callable, Iterator
-from typing import Final
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from typing import Any, Final
 
 from app import config_files
-from app.adapters.dead_letter_files import DeadLetterFiles
+from app.adapters.dead_letter_files import DeadLetterFiles, DeadLetterFolder
 from app.adapters.embedded_bounds import EmbeddedBounds
 from app.adapters.file_sink import FileSink
-from app.adapters.loki_http import LokiHttp
-from app.adapters.memory_spool import MemorySpool
+from app.adapters.file_spool import FileSpool, Group
+from app.adapters.loki_http import LokiHttp, MetadataSupport
 from app.adapters.prometheus import PrometheusTelemetry
 from app.adapters.redis_cache import RedisCache, RedisLimits, connect, embedded
 from app.adapters.secret_file import read_or_make_secret, read_secret
+from app.adapters.spool_slot import Call
 from app.audit import Audit
 from app.core.batching import BatchLimits
+from app.core.dead_letters import Letter, restamped
 from app.core.kpi import Observer
 from app.core.loki import Streams
 from app.core.recent import RecentIds
 from app.core.redaction import redact
-from app.errors import CacheAwayError, ConfigError, SinkError
+from app.errors import CacheAwayError, ConfigError, OperatorError, TryLaterError
 from app.handlers.cache import CacheHandler
 from app.handlers.logs import Clock, LogHandler, LogLimits
 from app.handlers.reading import Reader
-from app.ports import DeadLetters, Health, Lane, LogSink, Readiness
+from app.ports import Health, Readiness
+from app.runtime.grouped import Grouped
 from app.runtime.joined import Joined
 from app.runtime.limits import TimeLimit
 from app.runtime.loops import Runtime, Step
+from app.runtime.one_thread import OneThread
 from app.runtime.plain import plain_lock, plain_poll
 from app.settings import Settings
 from app.shipper import Shipper, SinkState
@@ -94,22 +99,23 @@ class Services:
             lock=plain_lock,
         )
         self._audit = Audit(config.rules, self.telemetry, every=settings.redaction_audit_every)
-        # One file is written by one greenlet; pushes to Loki go side by side.
-        self.spool = MemorySpool(
-            max_bytes=settings.spool_max_bytes, lanes=settings.shipper_pool_size if settings.loki_url else 1
-        )
-        self.dead_letters = DeadLetterFiles(
+        self._streams = Streams(env=settings.environment, max_streams=settings.loki_max_streams)
+        self._offload = OneThread()
+        # Commits have a thread of their own: nothing else that is slow may hold up an answer.
+        self.spool = self._file_spool(Grouped, commit=OneThread(), offload=self._offload)
+        self.letters = DeadLetterFolder(settings.data_dir / "dead-letters")
+        self._dead_letters = DeadLetterFiles(
             settings.data_dir / "dead-letters",
             settings.worker_slot,
             clean=lambda text: str(redact(text, config.rules).value),
-            offload=self._runtime.offload,
+            offload=self._offload,
+            wall_s=time.time,
         )
-        self._sinks = [self._sink() for _ in self.spool.lanes()]
+        # One file is written by one greenlet; pushes to Loki go side by side.
+        metadata = MetadataSupport()
+        self._sinks = [self._sink(metadata) for _ in range(settings.shipper_pool_size if settings.loki_url else 1)]
         self._sink_state = SinkState()
-        self.shippers = [
-            self._shipper(lane, sink, self.dead_letters)
-            for lane, sink in zip(self.spool.lanes(), self._sinks, strict=True)
-        ]
+        self.shippers = [self._shipper(sink) for sink in self._sinks]
         self._cache = self._cache_store()
         reader = Reader(config.rules)
         self.log = LogHandler(
@@ -117,9 +123,7 @@ class Services:
             observe=Observer(config.kpis),
             spool=self.spool,
             telemetry=self.telemetry,
-            streams=Streams(
-                env=settings.environment, worker=str(settings.worker_slot), max_streams=settings.loki_max_streams
-            ),
+            streams=self._streams,
             recent=RecentIds(settings.event_id_memory_ids, settings.event_id_memory_s),
             limits=LogLimits(
                 event_bytes=settings.event_max_bytes,
@@ -149,9 +153,10 @@ class Services:
         return self._settings
 
     def start(self) -> None:
-        """Start the background greenlets."""
+        """Open the spool and start the background greenlets."""
+        self.spool.keep(time.monotonic())
         steps: list[Step] = [self._shipping(shipper) for shipper in self.shippers]
-        self._runtime.start([*steps, self._housekeeping()])
+        self._runtime.start([*steps, self._keeping, self._housekeeping()])
 
     def drain(self) -> None:
         """Take no more events; what waits is still delivered by `close`."""
@@ -159,47 +164,66 @@ class Services:
             self._draining_since_s = time.time()
 
     def close(self, deadline_s: float) -> None:
-        """Deliver what waits within `deadline_s` seconds; what could not be delivered becomes dead letters."""
+        """Deliver what waits within `deadline_s` seconds; the rest stays on disk, for the next start."""
         self.drain()
         self.spool.close()
         self._runtime.close(max(0.0, deadline_s - _CLOSE_RESERVE_S))
-        for lane in self.spool.lanes():
-            self._keep_undelivered(lane)
-        self.telemetry.spool(self.spool.lanes(), time.monotonic())
-        for closable in (*self._sinks, self.dead_letters, self._cache):
+        self._show_spool()
+        self.spool.release()
+        for closable in (*self._sinks, self._dead_letters, self._cache):
             closable.close()
+
+    def requeue(self, letters: Sequence[Letter], *, restamp: bool) -> None:
+        """Put dead letters into a slot that nobody holds, for a worker to adopt; raise OperatorError.
+
+        Outside of a worker only: it blocks.
+        """
+        spool = self._file_spool(lambda deal: lambda request: deal([request]), commit=_directly, offload=_directly)
+        stamp_ns = Stamps()
+        try:
+            spool.open(adopt=False)
+            entries = [letter.entry for letter in letters]
+            if restamp:
+                entries = [restamped(entry, stamp_ns(), spool.slot) for entry in entries]
+            spool.append(entries, time.monotonic())
+            spool.note_requeued(len(entries))
+        except (OSError, TryLaterError) as exc:
+            raise OperatorError("the spool takes no events; nothing was re-queued") from exc
+        finally:
+            spool.release()
 
     def readiness(self) -> Readiness:
         """Ask the dependencies. Only what keeps this worker from accepting events makes it unavailable."""
         now_s = time.time()
-        checks = (self._spool_health(now_s), self._sink_state.health("sink"), self._cache.health(now_s))
+        letters = Health("dead_letters", "ok", self._started_wall_s, f"{self._offload(self.letters.count)} events")
+        checks = (self._spool_health(now_s), self._sink_health(), self._cache.health(now_s), letters)
+        ledger = self.spool.ledger()
         if checks[0].state == "failing":
-            return Readiness("unavailable", checks)
-        return Readiness("degraded" if any(check.state != "ok" for check in checks) else "ok", checks)
+            return Readiness("unavailable", checks, ledger)
+        return Readiness("degraded" if any(check.state != "ok" for check in checks) else "ok", checks, ledger)
 
     def _is_crowded(self) -> bool:
         """Whether callers should be slowed down a little; where the sink takes nothing, that would not help."""
         return self.spool.is_crowded and self._sink_state.state == "ok"
 
-    def _keep_undelivered(self, lane: Lane) -> None:
-        while left := lane.peek(self._settings.spool_max_bytes, lane.queued_events):
-            try:
-                self.dead_letters.add_all(left, "stopped", "the service stopped before the sink had taken it")
-            except SinkError:
-                _log.error("%d events are neither delivered nor kept: the disk takes nothing", lane.queued_events)
-                return
-            self.telemetry.delivery("dead_letter", "stopped", len(left))
-            lane.ack(len(left))
-
     def _spool_health(self, now_s: float) -> Health:
         if self._draining_since_s is not None:
             return Health("spool", "failing", self._draining_since_s, "the service is stopping")
-        if self.spool.is_full:
-            return Health("spool", "failing", now_s, "full")
+        if (fault := self.spool.fault) is not None:
+            return Health("spool", "failing", now_s, fault)
         return Health("spool", "ok", self._started_wall_s, "takes events")
+
+    def _sink_health(self) -> Health:
+        health = self._sink_state.health("sink")
+        if health.state == "ok" and (streams := self.spool.held_back):
+            return replace(health, state="degraded", detail=f"refuses {streams} streams; the others go on")
+        return health
 
     def _shipping(self, shipper: Shipper) -> Step:
         return lambda now_s, stopping: shipper.run_once(now_s, flush=stopping)
+
+    def _keeping(self, now_s: float, stopping: bool) -> float | None:  # noqa: FBT001 - the runtime's signature
+        return None if stopping else self.spool.keep(now_s)
 
     def _housekeeping(self) -> Step:
         snapshot_due_s = 0.0
@@ -208,7 +232,7 @@ class Services:
             nonlocal snapshot_due_s
             if stopping:
                 return None
-            self.telemetry.spool(self.spool.lanes(), now_s)
+            self._show_spool()
             if now_s >= snapshot_due_s:
                 snapshot_due_s = now_s + SNAPSHOT_EVERY_S
                 self.telemetry.snapshot(now_s)
@@ -216,21 +240,38 @@ class Services:
 
         return step
 
-    def _shipper(self, lane: Lane, sink: LogSink, dead_letters: DeadLetters) -> Shipper:
+    def _show_spool(self) -> None:
+        letters = self._offload(self.letters.count)
+        self.telemetry.spool(self.spool.figures(time.time()), self.spool.ledger(), letters)
+
+    def _file_spool(self, group: Group, *, commit: Call, offload: Call) -> FileSpool:
         settings = self._settings
-        return Shipper(
-            lane,
-            sink,
-            dead_letters,
-            self.telemetry,
+        return FileSpool(
+            settings.data_dir / "spool",
+            max_bytes=settings.spool_max_bytes,
+            max_streams=settings.loki_max_streams,
+            sync=settings.spool_sync != "off",
             limits=BatchLimits(settings.batch_max_bytes, settings.batch_max_events, settings.batch_max_age_s),
+            telemetry=self.telemetry,
+            group=group,
+            commit=commit,
+            offload=offload,
+            on_open=self._streams.use_slot,
+        )
+
+    def _shipper(self, sink: LokiHttp | FileSink) -> Shipper:
+        return Shipper(
+            self.spool,
+            sink,
+            self._dead_letters,
+            self.telemetry,
             state=self._sink_state,
             audit=self._audit,
             rand=random.random,
             wall_s=time.time,
         )
 
-    def _sink(self) -> LokiHttp | FileSink:
+    def _sink(self, metadata: MetadataSupport) -> LokiHttp | FileSink:
         settings = self._settings
         if settings.loki_url:
             return LokiHttp(
@@ -238,6 +279,7 @@ class Services:
                 tenant=settings.loki_tenant,
                 connect_timeout_s=settings.loki_connect_timeout_s,
                 read_timeout_s=settings.loki_read_timeout_s,
+                metadata=metadata,
                 time_limit=lambda: TimeLimit(
                     settings.loki_connect_timeout_s + settings.loki_read_timeout_s, TimeoutError()
                 ),
@@ -246,7 +288,7 @@ class Services:
             settings.data_dir / "logs",
             settings.worker_slot,
             max_bytes=settings.log_file_max_bytes,
-            offload=self._runtime.offload,
+            offload=self._offload,
         )
 
     def _cache_store(self) -> RedisCache:
@@ -269,6 +311,10 @@ class Services:
                 max_entries=settings.embedded_cache_max_entries, max_bytes=settings.embedded_cache_max_bytes
             ),
         )
+
+
+def _directly(call: Callable[[], Any]) -> Any:
+    return call()
 
 
 def _event_ids() -> Iterator[str]:

@@ -55,7 +55,7 @@ class Settings:
         "DATA_DIR",
         kinds.directory(),
         ROOT / "var",
-        "What must outlive a restart: log files, dead letters, the cache's key secret, metric files.",
+        "Undelivered events, dead letters, log files, the cache's key secret: all that must outlive a restart.",
         shown="`./var`",
     )
     config_dir: Path = _env(
@@ -115,13 +115,20 @@ class Settings:
         "A batch is shipped when its oldest event is this old, in seconds.",
     )
     shipper_pool_size: int = _env(
-        "SHIPPER_POOL_SIZE", kinds.whole(1, 64), 4, "Greenlets that ship; each has its own streams and connection."
+        "SHIPPER_POOL_SIZE", kinds.whole(1, 64), 4, "Batches that are shipped at a time, one of each stream."
     )
     spool_max_bytes: int = _env(
         "SPOOL_MAX_BYTES",
         kinds.whole(64 * _KIB, 64 * 1024 * _MIB),
-        64 * _MIB,
-        "Undelivered events a worker holds, in memory; past it `/log` answers 503.",
+        1024 * _MIB,
+        "What the files of undelivered events may take of the disk, a worker; past it `/log` answers 503.",
+    )
+    spool_sync: str = _env(
+        "SPOOL_SYNC",
+        kinds.one_of("group", "off"),
+        "group",
+        "`group`: an event is synced to disk before it is acknowledged, together with those that came meanwhile. "
+        "`off`: only written, which survives SIGKILL, but no power loss.",
     )
     log_file_max_bytes: int = _env(
         "LOG_FILE_MAX_BYTES",

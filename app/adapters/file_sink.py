@@ -2,12 +2,13 @@
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 from app.adapters.files import AppendFile
 from app.core.events import Redacted
 from app.core.verdicts import Delivered, Retry, Verdict
 
-Offload = Callable[[Callable[[], None]], None]
+Offload = Callable[[Callable[[], Any]], Any]
 """Runs a blocking call where it holds nobody up."""
 
 

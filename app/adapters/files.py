@@ -16,7 +16,12 @@ class AppendFile:
         self.size_bytes = _whole_lines_bytes(self._fd)
         os.ftruncate(self._fd, self.size_bytes)
         if is_new:
-            _sync_directory(path.parent)
+            sync_directory(path.parent)
+
+    @property
+    def fileno(self) -> int:
+        """The open file's number."""
+        return self._fd
 
     def append(self, lines: bytes) -> None:
         """Write `lines` (each ends in a newline) and sync them; OSError: nothing of them is kept."""
@@ -51,7 +56,7 @@ def _whole_lines_bytes(fd: int) -> int:
     return 0
 
 
-def _sync_directory(path: Path) -> None:
+def sync_directory(path: Path) -> None:
     """Make a new file's name durable too."""
     fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
     try:

@@ -19,10 +19,12 @@ from prometheus_client.exposition import choose_encoder
 from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
 
+from app.adapters import metric_files
 from app.core.events import Finding, Observation
 from app.core.kpi import OTHER, Kpi
 from app.core.metrics import (
     COLLISIONS,
+    DEAD_LETTERS,
     DECLARED,
     DEGRADED,
     DELETES,
@@ -30,25 +32,35 @@ from app.core.metrics import (
     DELIVERY,
     EVENTS,
     HITS,
+    INTEGRITY,
     KPI_UNUSABLE,
+    LAST_DELIVERY,
     MISSES,
+    PUSH_EVENTS,
     PUSHES,
     REDACTION_AUDITS,
     REDACTION_FAILURES,
     REDACTION_LEAKS,
     REDACTIONS,
+    RETRIES,
     SAVED_SECONDS,
     SAVED_TOKENS,
     SETS,
+    SPOOL_ADOPTIONS,
     SPOOL_BYTES,
+    SPOOL_COMMIT_EVENTS,
+    SPOOL_COMMITS,
+    SPOOL_CORRUPT,
     SPOOL_EVENTS,
     SPOOL_MAX_BYTES,
     SPOOL_OLDEST,
+    SPOOL_SEGMENTS,
+    SPOOL_SYNC_SECONDS,
     Declared,
 )
 from app.core.redaction import FAILED
 from app.core.window import SnapshotWindow, quantile, ratio
-from app.ports import CacheResult, Lane, Outcome
+from app.ports import CacheResult, Ledger, Outcome, SpoolFigures
 
 T = TypeVar("T")
 
@@ -100,6 +112,7 @@ class PrometheusTelemetry:
         # Under gevent, fifteen `threading.Lock`s a request cost as much as reading its JSON.
         client_metrics.Lock = values.Lock = lock  # type: ignore[attr-defined,assignment]
         if metrics_dir is not None:
+            metric_files.install()
             values.ValueClass = values.MultiProcessValue(lambda: slot)
         self.registry = CollectorRegistry()
         self._metrics_dir = metrics_dir
@@ -121,10 +134,11 @@ class PrometheusTelemetry:
             self._child(DELETES, result)
         self._child(DELIVERY, "delivered", "ok")
         self._child(PUSHES, "delivered")
+        self._child(SPOOL_COMMITS, "ok")
+        self._child(RETRIES, "connection")
         for detector in detectors:
             self._child(REDACTION_LEAKS, detector)
         self._own[SPOOL_MAX_BYTES.name].set(spool_max_bytes)
-        self.spool((), 0.0)
 
     def events(self, names: Sequence[str], outcome: Outcome) -> None:
         """Count events as they were answered."""
@@ -168,10 +182,12 @@ class PrometheusTelemetry:
         """Count events that left the spool."""
         self._child(DELIVERY, outcome, reason).inc(count)
 
-    def delivered(self, lines: int, size_bytes: int) -> None:
+    def delivered(self, lines: int, size_bytes: int, wall_s: float) -> None:
         """Count lines that the sink took."""
         self.delivery("delivered", "ok", lines)
         self._own[DELIVERED_BYTES.name].inc(size_bytes)
+        self._own[PUSH_EVENTS.name].observe(lines)
+        self._own[LAST_DELIVERY.name].set(wall_s)
 
     def audited(self, lines: int, leaks: Iterable[str]) -> None:
         """Count lines searched again, and what was found in them by detector."""
@@ -183,12 +199,37 @@ class PrometheusTelemetry:
         """Count one request to the sink."""
         self._child(PUSHES, result).inc()
 
-    def spool(self, lanes: Sequence[Lane], now_s: float) -> None:
-        """Show what waits."""
-        ages = [now_s - lane.oldest_s for lane in lanes if lane.queued_events]
-        self._own[SPOOL_BYTES.name].set(sum(lane.held_bytes for lane in lanes))
-        self._own[SPOOL_EVENTS.name].set(sum(lane.queued_events for lane in lanes))
-        self._own[SPOOL_OLDEST.name].set(max(ages, default=0.0))
+    def retry(self, reason: str) -> None:
+        """Count a batch that is kept."""
+        self._child(RETRIES, reason).inc()
+
+    def committed(self, events: int, sync_s: float) -> None:
+        """Count a group that was written at once."""
+        self._child(SPOOL_COMMITS, "ok").inc()
+        self._own[SPOOL_COMMIT_EVENTS.name].observe(events)
+        self._own[SPOOL_SYNC_SECONDS.name].observe(sync_s)
+
+    def commit_failed(self, fault: str) -> None:
+        """Count a group that was not."""
+        self._child(SPOOL_COMMITS, fault).inc()
+
+    def adopted(self) -> None:
+        """Count a slot that was taken over."""
+        self._own[SPOOL_ADOPTIONS.name].inc()
+
+    def corrupted(self, events: int) -> None:
+        """Count spooled events that the disk lost."""
+        self._own[SPOOL_CORRUPT.name].inc(events)
+
+    def spool(self, figures: SpoolFigures, ledger: Ledger, dead_letters: int) -> None:
+        """Show what waits, and what became of the rest."""
+        self._own[SPOOL_BYTES.name].set(figures.size_bytes)
+        self._own[SPOOL_SEGMENTS.name].set(figures.segments)
+        self._own[SPOOL_EVENTS.name].set(figures.events)
+        self._own[SPOOL_OLDEST.name].set(figures.oldest_s)
+        self._own[DEAD_LETTERS.name].set(dead_letters)
+        for state, events in ledger.shown().items():
+            self._child(INTEGRITY, state).set(events)
 
     def scrape(self, accept: str | None) -> tuple[bytes, str]:
         """Return (body, content type), in the format that the scraper prefers."""
@@ -299,6 +340,8 @@ def _counted(things: Iterable[T]) -> dict[T, int]:
 def _declare(metric: Declared, registry: CollectorRegistry) -> Any:
     if metric.type == "counter":
         return Counter(metric.name, metric.help, metric.labels, registry=registry)
+    if metric.type == "histogram":
+        return Histogram(metric.name, metric.help, metric.labels, registry=registry, buckets=metric.buckets)
     return Gauge(metric.name, metric.help, metric.labels, registry=registry, multiprocess_mode=metric.multiprocess_mode)
 
 

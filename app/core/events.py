@@ -6,7 +6,7 @@ only `Redacted` crosses the Spool and LogSink ports.
 What is made several times an event is a NamedTuple: a frozen dataclass takes three times as long to make.
 """
 
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import orjson
 
@@ -14,6 +14,15 @@ from app.core.times import rfc3339_ns
 
 Labels = tuple[tuple[str, str], ...]
 """A Loki stream's labels, in a fixed order."""
+
+Metadata = tuple[tuple[str, str], ...]
+"""What an event can be found by besides its labels (Loki's structured metadata): first its `event_id`."""
+
+_TRACED: Final = ("trace_id", "request_id")
+"""Members of a payload, or of its `metadata`, that become structured metadata."""
+
+_MAX_TRACED: Final = 128
+"""Characters; an id that is longer is none (W3C's trace ids have 32)."""
 
 
 class LogEvent(NamedTuple):
@@ -79,29 +88,15 @@ class Redacted(NamedTuple):
     Loki drops an entry as a duplicate when these three are the same, so no re-send may alter them.
     """
 
-    event_id: str
-    event: str
     labels: Labels
     timestamp_ns: int
     line: bytes
-    tenant: str
+    metadata: Metadata
 
     @property
-    def size_bytes(self) -> int:
-        """What this entry adds to a push: the line, and the frame around it."""
-        return len(self.line) + _ENTRY_FRAME_BYTES
-
-    @property
-    def memory_bytes(self) -> int:
-        """What this entry takes of our memory, roughly: the line, and the objects around it."""
-        return len(self.line) + _ENTRY_OBJECT_BYTES
-
-
-_ENTRY_OBJECT_BYTES = 500
-"""Measured: 440 bytes an event for the objects, the id, the stamps and a place in the queue."""
-
-_ENTRY_FRAME_BYTES = 40
-"""Brackets, quotes, comma and the nanosecond of one entry in a Loki push (JSON)."""
+    def event_id(self) -> str:
+        """The id that was answered; the line has it too."""
+        return self.metadata[0][1]
 
 
 class Observation(NamedTuple):
@@ -114,7 +109,7 @@ class Observation(NamedTuple):
 
 def line_of(event_id: str, event: str, received_ns: int, payload: RedactedPayload) -> bytes:
     """Return the log line: one JSON object (delivery.md, "The line")."""
-    line = orjson.dumps(
+    return orjson.dumps(
         {
             "event_id": event_id,
             "event": event,
@@ -122,19 +117,21 @@ def line_of(event_id: str, event: str, received_ns: int, payload: RedactedPayloa
             "payload": payload.value,
         }
     )
-    # orjson's bytes sit in the larger buffer they were written in (4 KB for a line of 123 bytes).
-    return memoryview(line).tobytes()
 
 
-def seal(
-    *, event_id: str, event: str, labels: Labels, received_ns: int, payload: RedactedPayload, tenant: str
-) -> Redacted:
-    """Fix a redacted event's labels, nanosecond and line bytes."""
+def seal(*, event_id: str, event: str, labels: Labels, received_ns: int, payload: RedactedPayload) -> Redacted:
+    """Fix a redacted event's labels, nanosecond, line bytes and metadata."""
     return Redacted(
-        event_id=event_id,
-        event=event,
-        labels=labels,
-        timestamp_ns=received_ns,
-        line=line_of(event_id, event, received_ns, payload),
-        tenant=tenant,
+        labels, received_ns, line_of(event_id, event, received_ns, payload), _metadata(event_id, payload.value)
     )
+
+
+def _metadata(event_id: str, payload: Any) -> Metadata:
+    nested = payload.get("metadata")
+    nested = nested if isinstance(nested, dict) else {}
+    metadata = [("event_id", event_id)]
+    for name in _TRACED:
+        value = payload.get(name, nested.get(name))
+        if isinstance(value, str) and 0 < len(value) <= _MAX_TRACED:
+            metadata.append((name, value))
+    return tuple(metadata)

@@ -6,7 +6,8 @@ words, and answers seen from a real Loki (main, August 2026).
 
 import re
 from collections.abc import Mapping, Sequence
-from typing import Final
+from dataclasses import replace
+from typing import Any, Final, NamedTuple
 
 import orjson
 
@@ -23,44 +24,72 @@ UNKNOWN_SERVICE: Final = "unknown_service"
 MAX_RETRY_AFTER_S: Final = 300.0
 """A longer Retry-After is cut: an hour asked for by mistake must not fill the disk."""
 
-# Reasons that concern single entries: Loki stores the rest of the batch. Matched from the start of its
-# words, since its parse errors quote the push: a caller's text must not pass for a verdict. Upper and
-# lower case differ between versions. Several reasons read `3 errors like: ...; 2 errors like: ...`.
-_SEVERAL = re.compile(r"\d+ errors? like: ", re.IGNORECASE)
-_ENTRY_REFUSALS: Final[Sequence[tuple[re.Pattern[str], str]]] = tuple(
-    (re.compile(words, re.IGNORECASE | re.DOTALL), reason)
-    for words, reason in (
-        (r"entry for stream '.*' has timestamp too old: ", "too_old"),
-        (r"entry for stream '.*' has timestamp too new: ", "too_new"),
-        (r"entry with timestamp [^']* ignored, reason: 'entry too far behind", "too_far_behind"),
-        (r"entry with timestamp [^']* ignored, reason: 'entry out of order", "too_far_behind"),
-        (r"max entry size '\d+' bytes exceeded for stream ", "line_too_long"),
-        (r"entry for stream '.*' has \d+ label names; limit ", "too_many_labels"),
-        (r"stream '.*' has label name too long: ", "label_name_too_long"),
-        (r"stream '.*' has label value too long: ", "label_value_too_long"),
-        (r"stream '.*' has duplicate label name: ", "duplicate_label"),
-        (r"stream '.*' has structured metadata too large: ", "metadata_too_large"),
-        (r"stream '.*' has too many structured metadata labels: ", "metadata_too_many"),
-    )
-)
 
-# Statuses that say: not the events' fault, an operator must mend something.
-_OPERATOR_STATUSES: Final[Mapping[int, str]] = {
-    401: "unauthorized",
-    403: "forbidden",
-    404: "not_found",
-}
+class _Row(NamedTuple):
+    """An answer: its status and, for a 400, how its words begin; and what it means."""
+
+    status: int
+    words: str
+    verdict: Verdict
+
+
+_VERDICTS: Final[Sequence[_Row]] = (
+    _Row(200, "", Delivered()),
+    _Row(204, "", Delivered()),
+    # Reasons that concern single entries: Loki stores the rest of the batch (pkg/distributor validates each entry and
+    # pushes the valid ones; pkg/ingester/stream.go the same). Source of each text: pkg/validation/validate.go, the
+    # last two of "ignored": pkg/ingester/stream.go; the first, third and fifth were seen from a running Loki.
+    _Row(400, r"entry for stream '.*' has timestamp too old: ", Refused("too_old", "")),
+    _Row(400, r"entry for stream '.*' has timestamp too new: ", Refused("too_new", "")),
+    _Row(400, r"entry with timestamp [^']* ignored, reason: 'entry too far behind", Refused("too_far_behind", "")),
+    _Row(400, r"entry with timestamp [^']* ignored, reason: 'entry out of order", Refused("too_far_behind", "")),
+    _Row(400, r"max entry size '\d+' bytes exceeded for stream ", Refused("line_too_long", "")),
+    _Row(400, r"entry for stream '.*' has \d+ label names; limit ", Refused("too_many_labels", "")),
+    _Row(400, r"stream '.*' has label name too long: ", Refused("label_name_too_long", "")),
+    _Row(400, r"stream '.*' has label value too long: ", Refused("label_value_too_long", "")),
+    _Row(400, r"stream '.*' has duplicate label name: ", Refused("duplicate_label", "")),
+    _Row(400, r"stream '.*' has structured metadata too large: ", Refused("metadata_too_large", "")),
+    _Row(400, r"stream '.*' has too many structured metadata labels: ", Refused("metadata_too_many", "")),
+    # Any other 400 is not an entry's fault as far as we know: turning a backlog into dead letters would lose it. It may
+    # be one stream's, so the others go on.
+    _Row(400, "", Retry("bad_request", of_stream=True)),
+    # Not the events' fault, and an operator must mend something (Loki's gateway and auth; a wrong address).
+    _Row(401, "", Retry("unauthorized")),
+    _Row(403, "", Retry("forbidden")),
+    _Row(404, "", Retry("not_found")),
+    _Row(408, "", Retry("timeout")),
+    # Server's gRPC limit, or a gateway's for bodies.
+    _Row(413, "", TooLarge()),
+    # A rate or the number of streams (pkg/validation: "Per stream rate limit exceeded", "Maximum active stream limit
+    # exceeded", "Ingestion rate limit exceeded"): it may be this stream's alone. With a Retry-After it is for all.
+    _Row(429, "", Retry("rate_limited", of_stream=True)),
+)
+"""What Loki's answers mean; the first row that fits counts. Whatever has no row is `status_Nxx`: kept, and tried again.
+
+The words of a 400 are matched from their start, since Loki's parse errors quote the push: a caller's text must not
+pass for a verdict. Upper and lower case differ between versions.
+"""
+
+_PATTERNS: Final = [(row, re.compile(row.words, re.IGNORECASE | re.DOTALL)) for row in _VERDICTS]
+
+_SEVERAL: Final = re.compile(r"\d+ errors? like: ", re.IGNORECASE)
+"""Several reasons read `3 errors like: ...; 2 errors like: ...`."""
 
 
 class Streams:
     """Gives each event its labels, and keeps the number of label sets bounded."""
 
-    def __init__(self, *, env: str, worker: str, max_streams: int) -> None:
-        """`worker` is the slot whose stream fresh events take; past `max_streams` sets, names become `other`."""
+    def __init__(self, *, env: str, max_streams: int) -> None:
+        """Past `max_streams` sets, names become `other`."""
         self._env = env
-        self._worker = worker
+        self._worker = ""
         self._max_streams = max_streams
         self._known: dict[tuple[str, str, str], Labels] = {}
+
+    def use_slot(self, slot: int) -> None:
+        """Let fresh events take this slot's streams: the lowest that no live worker and no unsent event has."""
+        self._worker = str(slot)
+        self._known.clear()
 
     def labels(self, *, service: str | None, event: str, tenant: str) -> Labels:
         """Return the labels of an event, the same object for each event of a stream.
@@ -92,33 +121,31 @@ def label_value(text: str) -> str:
     return text if LABEL_VALUE.fullmatch(text) else OTHER
 
 
-def encode(batch: Sequence[Redacted]) -> bytes:
-    """Return the push body (JSON, not compressed), entries in order within each stream."""
-    streams: dict[Labels, list[tuple[str, str]]] = {}
+def encode(batch: Sequence[Redacted], *, metadata: bool = False) -> bytes:
+    """Return the push body (JSON, not compressed), entries in order within each stream.
+
+    With `metadata` each entry has its structured metadata, which Loki takes from 3.0 on.
+    """
+    streams: dict[Labels, list[tuple[Any, ...]]] = {}
     for entry in batch:
-        streams.setdefault(entry.labels, []).append((str(entry.timestamp_ns), entry.line.decode()))
+        value = (str(entry.timestamp_ns), entry.line.decode())
+        streams.setdefault(entry.labels, []).append((*value, dict(entry.metadata)) if metadata else value)
     return orjson.dumps({"streams": [{"stream": dict(labels), "values": values} for labels, values in streams.items()]})
 
 
 def classify(status: int, headers: Mapping[str, str], body: str) -> Verdict:
     """Return what Loki's answer to a push means (delivery.md, "The shipper")."""
-    if status in (200, 204):
-        return Delivered()
-    if status == 413:  # noqa: PLR2004 - HTTP
-        return TooLarge()
-    if status == 400:  # noqa: PLR2004 - HTTP
-        several = _SEVERAL.match(body)
-        said = body[several.end() :] if several else body
-        for words, reason in _ENTRY_REFUSALS:
-            if words.match(said):
-                return Refused(reason, body)
-        # Not an entry's fault as far as we know: turning a backlog into dead letters would lose it.
-        return Retry("bad_request")
-    if status in _OPERATOR_STATUSES:
-        return Retry(_OPERATOR_STATUSES[status])
-    if status == 429:  # noqa: PLR2004 - HTTP
-        return Retry("rate_limited", _retry_after_s(headers))
-    return Retry(f"status_{status // 100}xx", _retry_after_s(headers))
+    several = _SEVERAL.match(body)
+    said = body[several.end() :] if several else body
+    after_s = _retry_after_s(headers)
+    for row, words in _PATTERNS:
+        if row.status == status and words.match(said):
+            if isinstance(row.verdict, Refused):
+                return replace(row.verdict, detail=body)
+            if isinstance(row.verdict, Retry) and after_s is not None:
+                return Retry(row.verdict.reason, after_s)
+            return row.verdict
+    return Retry(f"status_{status // 100}xx", after_s)
 
 
 def _retry_after_s(headers: Mapping[str, str]) -> float | None:

@@ -10,12 +10,13 @@ class Declared:
     """One metric of the service's own."""
 
     name: str
-    type: Literal["counter", "gauge"]
+    type: Literal["counter", "gauge", "histogram"]
     unit: str
     help: str
     labels: tuple[str, ...] = ()
-    multiprocess_mode: Literal["sum", "max"] = "sum"
+    multiprocess_mode: Literal["sum", "max", "mostrecent"] = "sum"
     """How a gauge's values from several workers become one."""
+    buckets: tuple[float, ...] = ()
 
 
 EVENTS = Declared(
@@ -100,13 +101,78 @@ DELIVERED_BYTES = Declared(
 PUSHES = Declared(
     "telemetry_cache_pushes_total", "counter", "pushes", "Batches pushed to the sink, by what it said", ("result",)
 )
-SPOOL_BYTES = Declared("telemetry_cache_spool_bytes", "gauge", "bytes", "What undelivered events take of the spool")
-SPOOL_MAX_BYTES = Declared(
-    "telemetry_cache_spool_max_bytes", "gauge", "bytes", "What the spool may hold: SPOOL_MAX_BYTES of each worker"
+PUSH_EVENTS = Declared(
+    "telemetry_cache_push_events",
+    "histogram",
+    "events",
+    "Events of a batch that the sink took",
+    buckets=(1, 10, 100, 500, 1000, 2500, 5000),
 )
+RETRIES = Declared(
+    "telemetry_cache_retries_total", "counter", "batches", "Batches that are kept and tried again, by why", ("reason",)
+)
+LAST_DELIVERY = Declared(
+    "telemetry_cache_last_delivery_timestamp_seconds",
+    "gauge",
+    "seconds",
+    "When the sink last took something (epoch); 0 when nothing yet",
+    (),
+    "max",
+)
+DEAD_LETTERS = Declared(
+    "telemetry_cache_dead_letters",
+    "gauge",
+    "events",
+    "Dead letters that lie there now (`flask --app wsgi dead-letters list`)",
+    (),
+    "mostrecent",
+)
+SPOOL_BYTES = Declared("telemetry_cache_spool_bytes", "gauge", "bytes", "What the spool's files take of the disk")
+SPOOL_MAX_BYTES = Declared(
+    "telemetry_cache_spool_max_bytes", "gauge", "bytes", "What they may take: SPOOL_MAX_BYTES of each worker"
+)
+SPOOL_SEGMENTS = Declared("telemetry_cache_spool_segments", "gauge", "files", "Files that undelivered events are in")
 SPOOL_EVENTS = Declared("telemetry_cache_spool_events", "gauge", "events", "Undelivered events")
 SPOOL_OLDEST = Declared(
     "telemetry_cache_spool_oldest_seconds", "gauge", "seconds", "Age of the oldest undelivered event", (), "max"
+)
+SPOOL_COMMITS = Declared(
+    "telemetry_cache_spool_commits_total",
+    "counter",
+    "commits",
+    "Groups of events written and synced at once, or not: `disk full`, `disk failing`",
+    ("result",),
+)
+SPOOL_COMMIT_EVENTS = Declared(
+    "telemetry_cache_spool_commit_events",
+    "histogram",
+    "events",
+    "Events of a group",
+    buckets=(1, 2, 4, 8, 16, 32, 64, 128, 1000, 10_000),
+)
+SPOOL_SYNC_SECONDS = Declared(
+    "telemetry_cache_spool_sync_seconds",
+    "histogram",
+    "seconds",
+    "How long fdatasync took (0 with SPOOL_SYNC=off)",
+    buckets=(0.0001, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 2.5),
+)
+SPOOL_ADOPTIONS = Declared(
+    "telemetry_cache_spool_adoptions_total", "counter", "slots", "Slots of dead workers that were taken over"
+)
+SPOOL_CORRUPT = Declared(
+    "telemetry_cache_spool_corrupt_events_total",
+    "counter",
+    "events",
+    "Acknowledged events that the disk lost or spoilt: always 0, or the disk is broken",
+)
+INTEGRITY = Declared(
+    "telemetry_cache_integrity_events",
+    "gauge",
+    "events",
+    "All events ever, over restarts: accepted = delivered + spooled + dead_lettered + corrupt + difference",
+    ("state",),
+    "mostrecent",
 )
 
 DECLARED: Final[Sequence[Declared]] = (
@@ -127,10 +193,21 @@ DECLARED: Final[Sequence[Declared]] = (
     DELIVERY,
     DELIVERED_BYTES,
     PUSHES,
+    PUSH_EVENTS,
+    RETRIES,
+    LAST_DELIVERY,
+    DEAD_LETTERS,
     SPOOL_BYTES,
     SPOOL_MAX_BYTES,
+    SPOOL_SEGMENTS,
     SPOOL_EVENTS,
     SPOOL_OLDEST,
+    SPOOL_COMMITS,
+    SPOOL_COMMIT_EVENTS,
+    SPOOL_SYNC_SECONDS,
+    SPOOL_ADOPTIONS,
+    SPOOL_CORRUPT,
+    INTEGRITY,
 )
 
 COUNTERS: Final = tuple(metric.name for metric in DECLARED if metric.type == "counter")

@@ -123,7 +123,8 @@ SPOOL_FULL = ProblemType(
     "spool-full",
     503,
     "The event cannot be kept now",
-    "The queue of events that Loki has not taken yet is full, or the service is stopping. Nothing was kept. "
+    "The queue of events that Loki has not taken yet is full (SPOOL_MAX_BYTES, or the disk), the disk fails, or the "
+    "service is stopping. Nothing was kept. "
     "Send it again after Retry-After seconds.",
 )
 CACHE_AWAY = ProblemType(

@@ -23,6 +23,10 @@ class RecentIds:
             self._seen_s.popitem(last=False)
         return True
 
+    def knows(self, tenant: str, event_id: str) -> bool:
+        """Say whether the id is remembered."""
+        return (tenant, event_id) in self._seen_s
+
     def discard(self, tenant: str, event_id: str) -> None:
         """Forget an id whose event was not kept after all."""
         self._seen_s.pop((tenant, event_id), None)

@@ -20,6 +20,8 @@ class Retry:
 
     reason: str
     after_s: float | None = None
+    of_stream: bool = False
+    """Whether only this stream is concerned: the others go on."""
 
     @property
     def result(self) -> str:

@@ -65,8 +65,9 @@ class Clock:
 
 
 class _Sealed(NamedTuple):
-    """An event ready for the spool."""
+    """An event ready for the spool; `event` is its name as it is shown."""
 
+    event: str
     entry: Redacted
     payload: RedactedPayload
     is_callers_id: bool
@@ -217,11 +218,10 @@ class LogHandler:
             ),
             received_ns=self._clock.stamp_ns(),
             payload=payload,
-            tenant=caller.tenant,
         )
         if len(entry.line) > self._limits.line_bytes:
             raise TooLargeError(f"the redacted line may have {self._limits.line_bytes:,} bytes")
-        return _Sealed(entry, payload, event.event_id is not None)
+        return _Sealed(name, entry, payload, event.event_id is not None)
 
     def _shown_event(self, event: str) -> str:
         """The event's name as it is stored: an open vocabulary can hold a phone number."""
@@ -233,25 +233,34 @@ class LogHandler:
         return shown
 
     def _keep(self, events: Sequence[_Sealed], caller: Caller) -> None:
-        """Append what is new; then count it. TryLaterError: nothing was kept, nothing is remembered."""
+        """Append what is new; then count it. TryLaterError: nothing of it was kept, nothing is remembered."""
         now_s = self._clock.monotonic_s()
         fresh, repeated = events, _NONE
         if any(sealed.is_callers_id for sealed in events):
             fresh, repeated = self._parted(events, caller, now_s)
         try:
+            # Also where nothing is new: a caller's first try may be on its way to the disk, and this one must not be
+            # answered before it is there.
             self._spool.append([sealed.entry for sealed in fresh], now_s)
-        except TryLaterError:
+        except BaseException:
             for sealed in fresh:
                 if sealed.is_callers_id:
                     self._recent.discard(caller.tenant, sealed.entry.event_id)
             raise
-        self._telemetry.events([sealed.entry.event for sealed in fresh], "accepted")
+        self._count_kept(fresh)
+        orphans = [one for one in repeated if not self._recent.knows(caller.tenant, one.entry.event_id)]
+        if orphans:
+            # The try that they repeat was not kept after all.
+            self._keep(orphans, caller)
+        if len(repeated) > len(orphans):
+            self._telemetry.events([sealed.event for sealed in repeated if sealed not in orphans], "duplicate")
+
+    def _count_kept(self, fresh: Sequence[_Sealed]) -> None:
+        self._telemetry.events([sealed.event for sealed in fresh], "accepted")
         self._telemetry.redacted([found for sealed in fresh for found in sealed.payload.findings])
         for sealed in fresh:
-            seen = self._observe(sealed.entry.event, sealed.payload.value)
+            seen = self._observe(sealed.event, sealed.payload.value)
             self._telemetry.observe(seen.observations, seen.unusable)
-        if repeated:
-            self._telemetry.events([sealed.entry.event for sealed in repeated], "duplicate")
 
     def _parted(
         self, events: Sequence[_Sealed], caller: Caller, now_s: float

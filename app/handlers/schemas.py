@@ -251,11 +251,23 @@ class ReadyCheck(Schema):
     detail = fields.String(required=True)
 
 
+class Integrity(Schema):
+    """What became of every event ever accepted, over restarts: accepted is the sum of the others."""
+
+    accepted = fields.Integer(required=True)
+    delivered = fields.Integer(required=True)
+    spooled = fields.Integer(required=True)
+    dead_lettered = fields.Integer(required=True)
+    corrupt = fields.Integer(required=True, metadata={"description": "Lost by the disk: 0, or it is broken"})
+    difference = fields.Integer(required=True, metadata={"description": "Unaccounted for: 0, or there is a fault"})
+
+
 class ReadyResponse(Schema):
     """Answer of `/readyz`: 503 when `unavailable`."""
 
     status = fields.String(required=True, validate=validate.OneOf(["ok", "degraded", "unavailable"]))
     checks = fields.List(fields.Nested(ReadyCheck), required=True)
+    integrity = fields.Nested(Integrity, required=True)
 
 
 class KpisResponse(Schema):

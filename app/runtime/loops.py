@@ -1,16 +1,13 @@
-"""Steps that are run again and again, a way to stop them, and work for a thread."""
+"""Steps that are run again and again, and a way to stop them."""
 
 import logging
 import time
 from collections.abc import Callable, Sequence
-from typing import Final, TypeVar
+from typing import Final
 
 import gevent
 from gevent.event import Event
 from gevent.pool import Pool
-from gevent.threadpool import ThreadPool
-
-T = TypeVar("T")
 
 Step = Callable[[float, bool], float | None]
 """Does one piece of work: (monotonic now, stopping) -> seconds until there may be more, None when done for good."""
@@ -25,8 +22,6 @@ _EASES: Final = 10
 """50 ms in all: a caller who waits for his answer sends nothing new meanwhile."""
 
 _FAULT_PAUSE_S: Final = 1.0
-_OFFLOAD_THREADS: Final = 1
-"""One: what is offloaded (appending to a file) need then not guard itself against itself."""
 
 _log = logging.getLogger("telemetry_cache.runtime")
 
@@ -38,7 +33,6 @@ class Runtime:
         """Nothing runs before `start`."""
         self._pool = Pool()
         self._stopping = Event()
-        self._threads: ThreadPool | None = None
 
     def start(self, steps: Sequence[Step]) -> None:
         """Give each step a greenlet of its own."""
@@ -64,16 +58,6 @@ class Runtime:
             if not is_crowded():
                 return
             gevent.sleep(_EASE_S)
-
-    def offload(self, call: Callable[[], T]) -> T:
-        """Run a blocking call (a sync to disk) on a thread, and let other greenlets run meanwhile.
-
-        The threads are our own: gevent's pool is shared with name look-ups, which can hang.
-        """
-        if self._threads is None:
-            self._threads = ThreadPool(_OFFLOAD_THREADS)
-        result: T = self._threads.apply(call)
-        return result
 
     def _loop(self, step: Step) -> None:
         while True:

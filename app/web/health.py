@@ -26,7 +26,7 @@ def make_blueprint(readiness: Callable[[], Readiness]) -> Blueprint:
             {"name": row.name, "state": row.state, "since": rfc3339(row.since_s), "detail": row.detail}
             for row in ready.checks
         ]
-        body = dumps({"status": ready.status, "checks": rows})
+        body = dumps({"status": ready.status, "checks": rows, "integrity": ready.ledger.shown()})
         return send(Reply(503 if ready.status == "unavailable" else 200, body))
 
     return health

@@ -289,13 +289,19 @@ def test_signal_to_the_whole_group_drains(sig: signal.Signals, start_service: St
 
 
 def test_stop_without_loki_keeps_the_events(start_service: StartService, loki: LokiStandIn) -> None:
-    """What cannot be delivered at the end is kept among the dead letters, each with its line and labels."""
+    """What cannot be delivered at the end stays on disk, and the next start delivers it as it was acknowledged."""
     service = start_service(LOKI_URL=loki.url, BATCH_MAX_AGE_S="60", GRACEFUL_TIMEOUT_S="6")
     loki.stop()
     ids = _log(service, 20)
     assert service.stop() == 0
-    assert sorted(letter["event_id"] for letter in _dead_letters(service)) == sorted(ids)
-    assert {letter["reason"] for letter in _dead_letters(service)} == {"stopped"}
+    assert _dead_letters(service) == []
+    loki.start()
+    stopped_ns = time.time_ns()
+    service.start()
+    entries = loki.wait_for(20, timeout_s=30)
+    assert [json.loads(entry.line)["event_id"] for entry in entries] == ids
+    assert {entry.labels["worker"] for entry in entries} == {"0"}
+    assert all(entry.ns < stopped_ns for entry in entries)
 
 
 def test_retry_with_the_same_event_id_is_one_event(start_service: StartService, loki: LokiStandIn) -> None:

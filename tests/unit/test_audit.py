@@ -40,7 +40,6 @@ def line(payload: RedactedPayload) -> Redacted:
         labels=(),
         received_ns=1_790_000_000_123_456_789,
         payload=payload,
-        tenant="default",
     )
 
 

@@ -38,7 +38,7 @@ def test_without_an_age_everything_is_due_at_once() -> None:
 
 
 def _entry(number: int) -> Redacted:
-    return Redacted(event_id=f"evt_{number}", event="e", labels=(), timestamp_ns=number, line=b"{}", tenant="default")
+    return Redacted((), number, b"{}", (("event_id", f"evt_{number}"),))
 
 
 @pytest.mark.parametrize("size", range(2, 12))

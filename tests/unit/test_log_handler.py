@@ -16,7 +16,7 @@ from app.handlers.reading import Reader
 from app.handlers.reply import ANONYMOUS
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from app.core.events import Redacted
     from app.core.rules import Rules
@@ -36,7 +36,7 @@ class Bench:
             observe=Observer(()),
             spool=self,
             telemetry=self._telemetry(),
-            streams=Streams(env="test", worker="0", max_streams=10),
+            streams=Streams(env="test", max_streams=10),
             recent=RecentIds(10, 60),
             limits=LogLimits(event_bytes=10_000, line_bytes=10_000, batch_bytes=100_000, batch_events=10),
             clock=Clock(stamp_ns=lambda: 1, monotonic_s=lambda: 1.0, new_id=lambda: "evt_1"),
@@ -52,8 +52,8 @@ class Bench:
         self.steps.append("keep")
         self.kept += entries
 
-    def lanes(self) -> Sequence[Any]:
-        return ()
+    def take(self, now_s: float, *, flush: bool = False) -> float:
+        raise AssertionError(now_s, flush)
 
     def _telemetry(self) -> Any:
         bench = self
@@ -98,3 +98,69 @@ def test_a_faulty_event_is_refused_at_once(rules: Rules) -> None:
     bench = Bench(rules)
     assert bench.handler.log(b'{"event": "e"}', ANONYMOUS).status == 422
     assert bench.steps == ["refused"]
+
+
+class SlowBench(Bench):
+    """A spool that is asked again while an append is under way, and may fail."""
+
+    def __init__(self, rules: Rules) -> None:
+        super().__init__(rules)
+        self.meanwhile: Callable[[], None] = lambda: None
+        self.fails = 0
+
+    def append(self, entries: Sequence[Redacted], now_s: float) -> None:
+        meanwhile, self.meanwhile = self.meanwhile, lambda: None
+        meanwhile()
+        if self.fails and entries:
+            self.fails -= 1
+            raise SpoolFullError
+        super().append(entries, now_s)
+
+
+MINE = json.dumps({**EVENT, "event_id": "mine-1"}).encode()
+
+
+def test_a_repeated_event_is_kept_once(rules: Rules) -> None:
+    """The same id again is answered as before, and nothing new is kept."""
+    bench = Bench(rules)
+    assert [bench.handler.log(MINE, ANONYMOUS).status for _ in range(3)] == [200] * 3
+    assert len(bench.kept) == 1
+    assert bench.steps.count("accepted") == 1
+    assert bench.steps.count("duplicate") == 2
+
+
+def test_a_repeat_asks_the_spool_before_it_is_answered(rules: Rules) -> None:
+    """Its first try may be on its way to the disk: an answer from memory could be a promise that nobody keeps."""
+    bench = SlowBench(rules)
+    steps: list[str] = []
+    bench.meanwhile = lambda: steps.append(
+        f"{bench.handler.log(MINE, ANONYMOUS).status} after {bench.steps.count('keep')}"
+    )
+    assert bench.handler.log(MINE, ANONYMOUS).status == 200
+    assert steps == ["200 after 1"]
+    assert [entry.event_id for entry in bench.kept] == ["mine-1"]
+
+
+def test_a_repeat_whose_first_try_failed_is_kept_itself(rules: Rules) -> None:
+    """The first is refused while the second waits: the second must not be answered as its duplicate."""
+    bench = SlowBench(rules)
+    answers: list[int] = []
+
+    def first_fails() -> None:
+        # As a caller's retry sees it: known when it came, and forgotten when its own append returns.
+        bench.meanwhile = lambda: None
+        bench.handler._recent.discard("default", "mine-1")  # noqa: SLF001 - what the first try's failure does
+
+    bench.handler._recent.add("default", "mine-1", 1.0)  # noqa: SLF001 - the first try is under way
+    bench.meanwhile = first_fails
+    answers.append(bench.handler.log(MINE, ANONYMOUS).status)
+    assert answers == [200]
+    assert [entry.event_id for entry in bench.kept] == ["mine-1"]
+
+
+def test_what_was_not_kept_is_not_remembered(rules: Rules) -> None:
+    """A retry after a 503 is kept."""
+    bench = SlowBench(rules)
+    bench.fails = 1
+    assert [bench.handler.log(MINE, ANONYMOUS).status for _ in range(2)] == [503, 200]
+    assert [entry.event_id for entry in bench.kept] == ["mine-1"]

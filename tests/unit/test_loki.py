@@ -24,12 +24,10 @@ STREAM = {"service_name": "chat", "event": "tool_call"}
 def entry(number: int, line: bytes = b'{"a":1}', stream: str = "s") -> Redacted:
     """An event of a stream, with its number as nanosecond."""
     return Redacted(
-        event_id=f"evt_{number}",
-        event="tool_call",
         labels=(("service_name", stream), ("event", "tool_call")),
         timestamp_ns=NOW_NS + number,
         line=line,
-        tenant="default",
+        metadata=(("event_id", f"evt_{number}"),),
     )
 
 
@@ -70,6 +68,12 @@ def test_labels_that_differ_in_one_value_are_two_streams() -> None:
 # Labels
 
 
+def streams_of(slot: int, *, env: str, max_streams: int) -> Streams:
+    streams = Streams(env=env, max_streams=max_streams)
+    streams.use_slot(slot)
+    return streams
+
+
 @pytest.mark.parametrize(
     ("text", "value"),
     [
@@ -94,7 +98,7 @@ def test_a_callers_word_becomes_a_labels_value_only_if_it_is_fit(text: str, valu
 
 def test_the_labels_of_an_event() -> None:
     """Fixed names in a fixed order; a caller's strings are only ever values."""
-    streams = Streams(env="prod", worker="3", max_streams=10)
+    streams = streams_of(3, env="prod", max_streams=10)
     labels = streams.labels(service="chat", event="tool_call", tenant="default")
     assert labels == (
         ("service_name", "chat"),
@@ -111,20 +115,20 @@ def test_the_labels_of_an_event() -> None:
 )
 def test_a_missing_service_is_not_an_unfit_one(service: str | None, wanted: str) -> None:
     """Loki's own word where none was sent, `other` where it was no name."""
-    streams = Streams(env="e", worker="0", max_streams=10)
+    streams = streams_of(0, env="e", max_streams=10)
     assert dict(streams.labels(service=service, event="e", tenant="t"))["service_name"] == wanted
 
 
 def test_a_tenants_streams_are_his_own() -> None:
     """The same service and event of another tenant have other labels, whoever came first."""
-    streams = Streams(env="e", worker="0", max_streams=10)
+    streams = streams_of(0, env="e", max_streams=10)
     for tenant in ("default", "a", "b", "default", "a"):
         assert dict(streams.labels(service="s", event="e", tenant=tenant))["tenant"] == tenant
 
 
 def test_past_the_most_streams_names_become_other() -> None:
     """Known label sets keep their names; new ones share one stream a tenant."""
-    streams = Streams(env="e", worker="0", max_streams=2)
+    streams = streams_of(0, env="e", max_streams=2)
 
     def name(service: str, event: str, tenant: str = "t") -> tuple[str, str, str]:
         labels = dict(streams.labels(service=service, event=event, tenant=tenant))
@@ -141,7 +145,7 @@ def test_past_the_most_streams_names_become_other() -> None:
 @given(st.lists(st.tuples(st.none() | st.text(max_size=70), st.text(max_size=70)), max_size=60))
 def test_no_callers_make_more_streams_than_allowed(events: list[tuple[str | None, str]]) -> None:
     """Five label sets and the one of the others, and every value is fit."""
-    streams = Streams(env="e", worker="0", max_streams=5)
+    streams = streams_of(0, env="e", max_streams=5)
     made = [streams.labels(service=service, event=event, tenant="t") for service, event in events]
     assert len(set(made)) <= 6
     assert all(LABEL_VALUE.fullmatch(value) for labels in made for _, value in labels)
@@ -197,32 +201,32 @@ ANSWERS: list[tuple[int, dict[str, str], str, Verdict | str]] = [
         "metadata_too_large",
     ),
     (400, {}, "stream '{a=\"b\"}' has too many structured metadata labels: '200', limit: '128'.", "metadata_too_many"),
-    (400, {}, "", Retry("bad_request")),
-    (400, {}, "no such tenant", Retry("bad_request")),
-    (400, {}, "couldn't parse labels: 1:2: parse error", Retry("bad_request")),
-    (400, {}, PARSE_ERROR.replace("{0}", '"x"'), Retry("bad_request")),
-    (400, {}, PARSE_ERROR.replace("{0}", TOO_OLD), Retry("bad_request")),
-    (400, {}, PARSE_ERROR.replace("{0}", f"max {TOO_LONG}"), Retry("bad_request")),
-    (400, {}, "<html>400 The plain HTTP request was sent to HTTPS port</html>", Retry("bad_request")),
+    (400, {}, "", Retry("bad_request", of_stream=True)),
+    (400, {}, "no such tenant", Retry("bad_request", of_stream=True)),
+    (400, {}, "couldn't parse labels: 1:2: parse error", Retry("bad_request", of_stream=True)),
+    (400, {}, PARSE_ERROR.replace("{0}", '"x"'), Retry("bad_request", of_stream=True)),
+    (400, {}, PARSE_ERROR.replace("{0}", TOO_OLD), Retry("bad_request", of_stream=True)),
+    (400, {}, PARSE_ERROR.replace("{0}", f"max {TOO_LONG}"), Retry("bad_request", of_stream=True)),
+    (400, {}, "<html>400 The plain HTTP request was sent to HTTPS port</html>", Retry("bad_request", of_stream=True)),
     (400, {"Retry-After": "9"}, TOO_OLD, "too_old"),
     (401, {}, "no org id", Retry("unauthorized")),
     (403, {}, "", Retry("forbidden")),
     (404, {}, "404 page not found", Retry("not_found")),
-    (408, {}, "", Retry("status_4xx")),
-    (408, {"Retry-After": "3"}, "", Retry("status_4xx", 3.0)),
+    (408, {}, "", Retry("timeout")),
+    (408, {"Retry-After": "3"}, "", Retry("timeout", 3.0)),
     (405, {}, "", Retry("status_4xx")),
     (422, {}, "error at least one valid stream is required for ingestion", Retry("status_4xx")),
-    (429, {}, "Ingestion rate limit exceeded", Retry("rate_limited")),
+    (429, {}, "Ingestion rate limit exceeded", Retry("rate_limited", of_stream=True)),
     (429, {"Retry-After": "7"}, "", Retry("rate_limited", 7.0)),
     (429, {"Retry-After": "0"}, "", Retry("rate_limited", 0.0)),
     (429, {"Retry-After": "301"}, "", Retry("rate_limited", MAX_RETRY_AFTER_S)),
     (429, {"Retry-After": "9" * 400}, "", Retry("rate_limited", MAX_RETRY_AFTER_S)),
-    (429, {"Retry-After": "-1"}, "", Retry("rate_limited")),
-    (429, {"Retry-After": "1.5"}, "", Retry("rate_limited")),
-    (429, {"Retry-After": "soon"}, "", Retry("rate_limited")),
-    (429, {"Retry-After": "\u0667"}, "", Retry("rate_limited")),
-    (429, {"Retry-After": ""}, "", Retry("rate_limited")),
-    (429, {}, TOO_OLD, Retry("rate_limited")),
+    (429, {"Retry-After": "-1"}, "", Retry("rate_limited", of_stream=True)),
+    (429, {"Retry-After": "1.5"}, "", Retry("rate_limited", of_stream=True)),
+    (429, {"Retry-After": "soon"}, "", Retry("rate_limited", of_stream=True)),
+    (429, {"Retry-After": "\u0667"}, "", Retry("rate_limited", of_stream=True)),
+    (429, {"Retry-After": ""}, "", Retry("rate_limited", of_stream=True)),
+    (429, {}, TOO_OLD, Retry("rate_limited", of_stream=True)),
     (500, {}, "", Retry("status_5xx")),
     (500, {}, TOO_OLD, Retry("status_5xx")),
     (502, {}, "<html>", Retry("status_5xx")),

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from app.adapters.loki_http import LokiHttp
+from app.adapters.loki_http import LokiHttp, MetadataSupport
 from app.core.events import Redacted
 from app.core.verdicts import Delivered, Refused, Retry, TooLarge
 from tests.standins.loki import NS_PER_S, Fault, Limits, LokiStandIn
@@ -26,12 +26,10 @@ PROMPT_S = 5.0  # far more than any time-out here, far less than redirects or re
 
 def entry(number: int, line: bytes = b'{"n":1}', age_s: int = 0, stream: str = "chat") -> Redacted:
     return Redacted(
-        event_id=f"evt_{number}",
-        event="e",
         labels=(("service_name", stream), ("event", "e")),
         timestamp_ns=time.time_ns() - age_s * NS_PER_S + number,
         line=line,
-        tenant="default",
+        metadata=(("event_id", f"evt_{number}"),),
     )
 
 
@@ -41,7 +39,7 @@ def connect() -> Iterator[Callable[..., LokiHttp]]:
     made: list[LokiHttp] = []
 
     def make(url: str, tenant: str | None = None) -> LokiHttp:
-        made.append(LokiHttp(url, tenant=tenant, connect_timeout_s=1.0, read_timeout_s=0.2))
+        made.append(LokiHttp(url, tenant=tenant, connect_timeout_s=1.0, read_timeout_s=0.2, metadata=MetadataSupport()))
         return made[-1]
 
     yield make
@@ -132,15 +130,14 @@ def test_the_tenant_is_sent(loki: LokiStandIn, connect: Callable[..., LokiHttp])
 @pytest.mark.parametrize(
     ("fault", "wanted"),
     [
-        (Fault(status=429, text="Ingestion rate limit exceeded"), Retry("rate_limited")),
+        (Fault(status=429, text="Ingestion rate limit exceeded"), Retry("rate_limited", of_stream=True)),
         (Fault(status=429, headers={"Retry-After": "7"}), Retry("rate_limited", 7.0)),
         (Fault(status=429, headers={"retry-after": "7"}), Retry("rate_limited", 7.0)),
         (Fault(status=413, text="request body too large"), TooLarge()),
-        (Fault(status=400, text="no such thing"), Retry("bad_request")),
         (Fault(status=401, text="no org id"), Retry("unauthorized")),
         (Fault(status=403), Retry("forbidden")),
         (Fault(status=404), Retry("not_found")),
-        (Fault(status=408), Retry("status_4xx")),
+        (Fault(status=408), Retry("timeout")),
         (Fault(status=500, text="<html>"), Retry("status_5xx")),
         (Fault(status=503, headers={"Retry-After": "30"}), Retry("status_5xx", 30.0)),
         (Fault(status=200, text="{}", store=True), Delivered()),
@@ -280,7 +277,7 @@ def head(status: str, *headers: str) -> bytes:
 
 
 @pytest.mark.parametrize(
-    ("status", "wanted"), [("400 Bad Request", Retry("bad_request")), ("500 Oops", Retry("status_5xx"))]
+    ("status", "wanted"), [("400 Bad Request", Retry("bad_request", of_stream=True)), ("500 Oops", Retry("status_5xx"))]
 )
 def test_a_huge_answer_is_not_read(connect: Callable[..., LokiHttp], status: str, wanted: Retry) -> None:
     """A gigabyte of error page is left on the wire."""
@@ -296,7 +293,7 @@ def test_a_small_answer_that_unfolds_is_not_unfolded(connect: Callable[..., Loki
     reply = head("400 Bad Request", "Content-Encoding: gzip", f"Content-Length: {len(packed)}") + packed
     with closing(RawServer(reply)) as server:
         began_s = time.monotonic()
-        assert connect(server.url).send([entry(1)]) == Retry("bad_request")
+        assert connect(server.url).send([entry(1)]) == Retry("bad_request", of_stream=True)
         assert time.monotonic() - began_s < PROMPT_S
 
 
@@ -431,3 +428,42 @@ def test_lines_are_json_to_loki_and_to_us(loki: LokiStandIn, sink: LokiHttp) -> 
     text = {"s": '\u2028\U0001f600\\"\t\x7f', "n": [1, None]}
     assert sink.send([entry(1, json.dumps(text).encode())]) == Delivered()
     assert loki.lines() == [text]
+
+
+# Structured metadata
+
+
+def metadata_of(loki: LokiStandIn) -> list[dict[str, str]]:
+    return [stored.metadata for stored in loki.entries()]
+
+
+def test_metadata_goes_along_where_loki_has_it(loki: LokiStandIn, sink: LokiHttp) -> None:
+    """From 3.0 on."""
+    assert sink.send([entry(1), entry(2)]) == Delivered()
+    assert metadata_of(loki) == [{"event_id": "evt_1"}, {"event_id": "evt_2"}]
+
+
+@pytest.mark.parametrize("version", ["2.8", "2.9"])
+def test_without_metadata_where_loki_refuses_it(connect: Callable[..., LokiHttp], version: str) -> None:
+    """2.8 cannot read it, 2.9 has it off: the same events go without, and it is not tried for ever."""
+    with LokiStandIn(version=version) as loki:
+        sink = connect(loki.url)
+        for number in range(5):
+            assert sink.send([entry(number)]) == Delivered()
+        assert metadata_of(loki) == [{}] * 5
+        assert [push.status for push in loki.pushes] == [400, 204, 400, 204, 204, 204, 204]
+
+
+def test_one_hiccup_does_not_end_metadata(loki: LokiStandIn, sink: LokiHttp) -> None:
+    """A single unknown 400 sends one batch without."""
+    loki.inject(Fault(status=400, text="no such thing"))
+    assert [sink.send([entry(number)]) for number in range(3)] == [Delivered()] * 3
+    assert metadata_of(loki) == [{}, {"event_id": "evt_1"}, {"event_id": "evt_2"}]
+
+
+def test_an_unknown_refusal_with_and_without_is_kept(loki: LokiStandIn, sink: LokiHttp) -> None:
+    """Then metadata is not what was wrong."""
+    loki.inject(Fault(status=400, text="no such thing"), times=2)
+    assert sink.send([entry(1)]) == Retry("bad_request", of_stream=True)
+    assert sink.send([entry(1)]) == Delivered()
+    assert metadata_of(loki) == [{"event_id": "evt_1"}]

@@ -6,7 +6,7 @@ import json
 import os
 import subprocess
 import sys
-from dataclasses import dataclass
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -18,10 +18,10 @@ from app.core.events import Finding, Observation
 from app.core.kpi_table import load_kpis
 from app.core.metrics import COUNTERS, DECLARED
 from app.core.redaction import FAILED
+from app.ports import Ledger, SpoolFigures
 from app.settings import ROOT
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
     from pathlib import Path
 
 KPIS = load_kpis((ROOT / "config" / "kpis.toml").read_text(encoding="utf-8"), COUNTERS)
@@ -69,17 +69,7 @@ def value(found: Series, name: str, **labels: str) -> float:
     return found[name, frozenset(labels.items())]
 
 
-@dataclass
-class FakeLane:
-    held_bytes: int
-    queued_events: int
-    oldest_s: float
-
-    def peek(self, max_bytes: int, max_events: int) -> Sequence[Any]:
-        raise AssertionError(max_bytes, max_events)
-
-    def ack(self, count: int) -> None:
-        raise AssertionError(count)
+LEDGER = Ledger(accepted=10, delivered=6, spooled=3, dead_lettered=1, corrupt=0)
 
 
 # One process
@@ -122,7 +112,7 @@ def test_what_is_counted_is_shown(telemetry: PrometheusTelemetry) -> None:
     telemetry.cache_call("set", "ok")
     telemetry.cache_call("delete", "away")
     telemetry.cache_collision()
-    telemetry.delivered(100, 12_345)
+    telemetry.delivered(100, 12_345, 1_790_000_000.5)
     telemetry.audited(3, ["email", "email"])
     telemetry.delivery("dead_letter", "too_old", 2)
     telemetry.push("delivered")
@@ -152,6 +142,28 @@ def test_what_is_counted_is_shown(telemetry: PrometheusTelemetry) -> None:
     assert value(found, f"{prefix}pushes_total", result="rate_limited") == 1
 
 
+def test_the_spools_dealings_are_shown(telemetry: PrometheusTelemetry) -> None:
+    """Each method about the spool and the sink, once, with the series that it moves."""
+    telemetry.delivered(100, 12_345, 1_790_000_000.5)
+    telemetry.retry("rate_limited")
+    telemetry.committed(12, 0.002)
+    telemetry.commit_failed("disk full")
+    telemetry.adopted()
+    telemetry.corrupted(4)
+    found = scraped(telemetry)
+    prefix = "telemetry_cache_"
+    assert value(found, f"{prefix}retries_total", reason="rate_limited") == 1
+    assert value(found, f"{prefix}push_events_bucket", le="100.0") == 1
+    assert value(found, f"{prefix}push_events_bucket", le="10.0") == 0
+    assert value(found, f"{prefix}last_delivery_timestamp_seconds") == 1_790_000_000.5
+    assert value(found, f"{prefix}spool_commits_total", result="ok") == 1
+    assert value(found, f"{prefix}spool_commits_total", result="disk full") == 1
+    assert value(found, f"{prefix}spool_commit_events_sum") == 12
+    assert value(found, f"{prefix}spool_sync_seconds_sum") == 0.002
+    assert value(found, f"{prefix}spool_adoptions_total") == 1
+    assert value(found, f"{prefix}spool_corrupt_events_total") == 4
+
+
 def test_observations_reach_their_metrics(telemetry: PrometheusTelemetry) -> None:
     """Histograms, counters and labels; what was unusable is counted by metric."""
     telemetry.observe(
@@ -175,13 +187,21 @@ def test_observations_reach_their_metrics(telemetry: PrometheusTelemetry) -> Non
 
 
 def test_what_waits_is_shown(telemetry: PrometheusTelemetry) -> None:
-    """Sums over the lanes, and the age of the oldest event of all; an empty lane has no age."""
-    telemetry.spool([FakeLane(100, 2, 990.0), FakeLane(50, 1, 970.0), FakeLane(0, 0, 0.0)], 1000.0)
+    """A worker's files and events, and the whole folder's ledger, which adds up."""
+    telemetry.spool(SpoolFigures(size_bytes=150, segments=2, events=3, oldest_s=30.0), LEDGER, 7)
     found = scraped(telemetry)
-    names = [f"telemetry_cache_spool_{name}" for name in ("bytes", "events", "oldest_seconds")]
-    assert [value(found, name) for name in names] == [150, 3, 30]
-    telemetry.spool([FakeLane(0, 0, 0.0)], 1001.0)
-    assert [value(scraped(telemetry), name) for name in names] == [0, 0, 0]
+    names = [f"telemetry_cache_spool_{name}" for name in ("bytes", "segments", "events", "oldest_seconds")]
+    assert [value(found, name) for name in names] == [150, 2, 3, 30]
+    assert value(found, "telemetry_cache_dead_letters") == 7
+    states = ("accepted", "delivered", "spooled", "dead_lettered", "corrupt", "difference")
+    shown = [value(found, "telemetry_cache_integrity_events", state=state) for state in states]
+    assert shown == [10, 6, 3, 1, 0, 0]
+
+
+def test_what_is_unaccounted_for_is_the_difference() -> None:
+    """An event that is nowhere shows."""
+    assert LEDGER.difference == 0
+    assert replace(LEDGER, accepted=12).difference == 2
 
 
 def test_a_scrape_may_ask_for_openmetrics(telemetry: PrometheusTelemetry) -> None:
@@ -285,16 +305,13 @@ from app.adapters.prometheus import PrometheusTelemetry
 from app.core.events import Observation
 from app.core.kpi_table import load_kpis
 from app.core.metrics import COUNTERS
+from app.ports import Ledger, SpoolFigures
 
 slot, folder, action = int(sys.argv[1]), Path(sys.argv[2]), sys.argv[3]
 kpis = load_kpis(Path(sys.argv[4]).read_text(encoding="utf-8"), COUNTERS)
 telemetry = PrometheusTelemetry(
     kpis, slot=slot, metrics_dir=folder, window_s=60, started_s=0.0, monotonic_s=lambda: 30.0
 )
-
-
-class Lane:
-    held_bytes, queued_events, oldest_s = 100 * (slot + 1), slot + 1, 20.0 - slot
 
 
 if action == "work":
@@ -307,7 +324,7 @@ if action == "work":
         Observation("telemetry_cache_generation_seconds_total", 3 - slot),
         Observation("gen_ai_client_token_usage", 7, ("output", "m")),
     ], [])
-    telemetry.spool([Lane()], 30.0)
+    telemetry.spool(SpoolFigures(100 * (slot + 1), 1, slot + 1, 10.0 + slot), Ledger(9, 9, 0, 0, 0), 5)
 elif action == "scrape":
     sys.stdout.buffer.write(telemetry.scrape(None)[0])
 elif action == "figures":
@@ -357,6 +374,8 @@ def test_the_workers_are_merged_and_a_restart_goes_on(tmp_path: Path) -> None:
         3,
         11,
     ]
+    assert value(found, "telemetry_cache_dead_letters") == 5
+    assert value(found, "telemetry_cache_integrity_events", state="accepted") == 9
     assert not [name for name, labels in found if dict(labels).keys() & {"pid"}]
 
     figures = json.loads(worker(tmp_path, 2, "figures"))

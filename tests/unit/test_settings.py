@@ -81,6 +81,7 @@ VARIABLES: dict[str, tuple[str, dict[str, Any], list[str]]] = {
         {str(MIB): MIB, str(65536 * MIB): 65536 * MIB},
         ["65535", str(65536 * MIB + 1), "1G"],
     ),
+    "SPOOL_SYNC": ("spool_sync", {"group": "group", "off": "off"}, ["on", "none", "fsync"]),
     "LOG_FILE_MAX_BYTES": ("log_file_max_bytes", {"65536": 65536}, ["65535", "64MB"]),
     "REDACTION_AUDIT_EVERY": ("redaction_audit_every", {"0": 0, "1000000": 1_000_000}, ["-1", "1000001", "0.1"]),
     "EVENT_MAX_BYTES": ("event_max_bytes", {"1024": 1024, str(16 * MIB): 16 * MIB}, ["1023", str(16 * MIB + 1)]),

@@ -1,0 +1,55 @@
+"""One deal for what several greenlets bring while the last deal was under way: group commit."""
+
+from collections.abc import Callable, Sequence
+from typing import Generic, TypeVar
+
+import gevent
+from gevent.event import Event
+
+T = TypeVar("T")
+
+
+class Grouped(Generic[T]):
+    """Gathers what greenlets bring; one greenlet of its own deals with all of it at once, and again.
+
+    It is nobody's request: when a caller is ended midway (its client has gone, its time is up) the deal goes on.
+    """
+
+    def __init__(self, deal: Callable[[Sequence[T]], None]) -> None:
+        """`deal` may switch greenlets; what it raises, all who brought something to it raise."""
+        self._deal = deal
+        self._gathering: _Group[T] = _Group()
+        self._is_dealing = False
+
+    def __call__(self, item: T) -> None:
+        """Return when the item was dealt with."""
+        group = self._gathering
+        group.items.append(item)
+        if not self._is_dealing:
+            self._is_dealing = True
+            gevent.spawn(self._run)
+        group.done.wait()
+        if group.fault is not None:
+            raise group.fault
+
+    def _run(self) -> None:
+        try:
+            while self._gathering.items:
+                group, self._gathering = self._gathering, _Group()
+                try:
+                    self._deal(group.items)
+                except Exception as exc:  # noqa: BLE001 - whatever it is, those who wait must hear of it
+                    group.fault = exc
+                finally:
+                    group.done.set()
+        finally:
+            self._is_dealing = False
+
+
+class _Group(Generic[T]):
+    __slots__ = ("done", "fault", "items")
+
+    def __init__(self) -> None:
+        self.items: list[T] = []
+        self.done = Event()
+        self.fault: Exception | None = None
