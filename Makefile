@@ -6,7 +6,7 @@ PIP    := $(BIN)/python -m pip --disable-pip-version-check --quiet
 URL    ?= http://127.0.0.1:8114
 
 .DEFAULT_GOAL := help
-.PHONY: help run stack test lint format bench profile replay docs lock clean
+.PHONY: help run stack test faults soak lint format bench profile replay docs lock clean
 
 help:  ## Print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -19,6 +19,14 @@ stack: $(VENV)/run.stamp  ## Serve with Redis and Prometheus (Debian's packages)
 
 test: $(VENV)/dev.stamp  ## Set up and run every test
 	@$(BIN)/python -m pytest $(ARGS)
+
+faults: $(VENV)/dev.stamp  ## Break it on a large scale: 500 kills, 10,000 traced answers (FAULTS_SEED=n repeats one)
+	@FAULTS_KILLS=$${FAULTS_KILLS:-500} FAULTS_ORDERED_REQUESTS=$${FAULTS_ORDERED_REQUESTS:-10000} \
+		FAULTS_PARTIAL_REFUSALS=$${FAULTS_PARTIAL_REFUSALS:-10000} \
+		$(BIN)/python -m pytest -s tests/faults --deselect tests/faults/test_soak.py $(ARGS)
+
+soak: $(VENV)/dev.stamp  ## Ten minutes at 500 events/s with a worker recycled each minute
+	@FAULTS_SOAK_S=$${FAULTS_SOAK_S:-600} $(BIN)/python -m pytest -s tests/faults/test_soak.py $(ARGS)
 
 lint: $(VENV)/dev.stamp  ## ruff, mypy (strict on app/) and the import laws
 	@$(BIN)/ruff check .

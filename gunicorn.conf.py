@@ -47,8 +47,11 @@ _OPEN_FILES = 65_536
 # Python's own 700, 10, 10 make it look some hundred times a second at what is mostly freed by itself.
 _GC_THRESHOLDS = (10_000, 20, 20)
 _LOCK_WAIT_S = 5.0
+# A worker's five metric files (app/adapters/metric_files.py). No more is asked for: a disk that is full of our own
+# backlog must not keep us from delivering it.
+_ROOM_BYTES = 5 * 256 * 1024
 
-_metrics_dir = settings.data_dir / "metrics" / str(settings.port)
+_metrics_dir = settings.data_dir / "metrics"
 # prometheus_client reads this when it is first imported, which is in the workers.
 os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(_metrics_dir)
 
@@ -137,8 +140,12 @@ def _check_files() -> None:
         settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
         tempfile.TemporaryFile(dir=settings.data_dir).close()
         _metrics_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        room = shutil.disk_usage(settings.data_dir).free + sum(path.stat().st_size for path in _metrics_dir.rglob("*.db"))
     except OSError as exc:
         raise SettingsError(f"DATA_DIR: takes a folder that can be written to ({type(exc).__name__})") from exc
+    if room < _ROOM_BYTES * settings.workers:
+        needed = _ROOM_BYTES * settings.workers // 1024
+        raise SettingsError(f"DATA_DIR: takes a folder whose disk has {needed:,} KiB of room, for metric files")
 
 
 def _lock_data_dir() -> int:

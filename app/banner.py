@@ -10,7 +10,7 @@ def banner(settings: Settings) -> str:
         ("workers", str(settings.workers)),
         ("store", _store(settings)),
         ("sink", _sink(settings)),
-        ("queue", f"in memory, {settings.spool_max_bytes:,} bytes a worker; a SIGKILL loses what waits in it"),
+        ("spool", _spool(settings)),
         ("data", str(settings.data_dir)),
         ("off", "; ".join(_off(settings))),
     ]
@@ -22,6 +22,11 @@ def _store(settings: Settings) -> str:
         return without_credentials(settings.redis_url)
     text = f"embedded (no REDIS_URL), {settings.embedded_cache_max_entries:,} entries at most, gone with the process"
     return text if settings.workers == 1 else f"{text}; each of {settings.workers} workers has its own"
+
+
+def _spool(settings: Settings) -> str:
+    where = f"{settings.data_dir / 'spool'}, {settings.spool_max_bytes:,} bytes a worker at most"
+    return f"{where}; not synced: a power loss loses the latest" if settings.spool_sync == "off" else where
 
 
 def _sink(settings: Settings) -> str:

@@ -5,6 +5,7 @@ and a worker adopts it within a second; without one, the next start does.
 """
 
 from collections.abc import Callable, Collection, Iterator, Sequence
+from functools import wraps
 from itertools import islice
 from typing import Any, Protocol
 
@@ -24,8 +25,8 @@ class Letters(Protocol):
         """Yield each letter once."""
         ...
 
-    def delete(self, letter_ids: Collection[str]) -> int:
-        """Take letters away; return how many there were."""
+    def delete(self, letter_ids: Collection[str], only: Collection[Letter] | None = None) -> int:
+        """Take letters away, or of those ids only these; return how many there were."""
         ...
 
 
@@ -79,7 +80,7 @@ def register(app: Flask, letters: Letters, requeue: Requeue) -> None:
                 requeue(part, restamp=restamp)
             except OperatorError as exc:
                 raise click.ClickException(str(exc)) from exc
-            letters.delete([letter.letter_id for letter in part])
+            letters.delete([letter.letter_id for letter in part], set(part))
         click.echo(f"{len(chosen)} re-queued")
 
     @group.command("delete")
@@ -89,10 +90,25 @@ def register(app: Flask, letters: Letters, requeue: Requeue) -> None:
         chosen = _asked_for(letters, letter_ids, reason, every=every)
         click.echo(f"{letters.delete([letter.letter_id for letter in chosen])} deleted")
 
+    for command in group.commands.values():
+        command.callback = _in_words(command.callback)
     app.cli.add_command(group)
 
 
 _AT_ONCE = 1000
+
+
+def _in_words(call: Any) -> Callable[..., Any]:
+    """Say what the disk refuses, without a stack."""
+
+    @wraps(call)
+    def wrapped(*args: Any, **options: Any) -> Any:
+        try:
+            return call(*args, **options)
+        except OSError as exc:
+            raise click.ClickException(f"the dead letters cannot be read or written ({exc.strerror})") from exc
+
+    return wrapped
 
 
 def _choice(command: Callable[..., Any]) -> Callable[..., Any]:

@@ -53,6 +53,9 @@ _LOOKUPS_A_CALL: Final = 32
 """Look-ups that come at the same time are one MGET. Two under way keep a fast Redis busy; of 32 values of 1 MiB, one
 reply is still no more than a worker can hold."""
 
+_UNBOUNDED: Final = 1 << 50
+"""For what a person asks to have sent again."""
+
 _GAUGES_EVERY_S: Final = 0.5
 _CLOSE_RESERVE_S: Final = 1.0
 
@@ -102,7 +105,9 @@ class Services:
         self._streams = Streams(env=settings.environment, max_streams=settings.loki_max_streams)
         self._offload = OneThread()
         # Commits have a thread of their own: nothing else that is slow may hold up an answer.
-        self.spool = self._file_spool(Grouped, commit=OneThread(), offload=self._offload)
+        self.spool = self._file_spool(
+            Grouped, commit=OneThread(), offload=self._offload, max_bytes=settings.spool_max_bytes
+        )
         self.letters = DeadLetterFolder(settings.data_dir / "dead-letters")
         self._dead_letters = DeadLetterFiles(
             settings.data_dir / "dead-letters",
@@ -178,7 +183,9 @@ class Services:
 
         Outside of a worker only: it blocks.
         """
-        spool = self._file_spool(lambda deal: lambda request: deal([request]), commit=_directly, offload=_directly)
+        spool = self._file_spool(
+            lambda deal: lambda request: deal([request]), commit=_directly, offload=_directly, max_bytes=_UNBOUNDED
+        )
         stamp_ns = Stamps()
         try:
             spool.open(adopt=False)
@@ -244,11 +251,11 @@ class Services:
         letters = self._offload(self.letters.count)
         self.telemetry.spool(self.spool.figures(time.time()), self.spool.ledger(), letters)
 
-    def _file_spool(self, group: Group, *, commit: Call, offload: Call) -> FileSpool:
+    def _file_spool(self, group: Group, *, commit: Call, offload: Call, max_bytes: int) -> FileSpool:
         settings = self._settings
         return FileSpool(
             settings.data_dir / "spool",
-            max_bytes=settings.spool_max_bytes,
+            max_bytes=max_bytes,
             max_streams=settings.loki_max_streams,
             sync=settings.spool_sync != "off",
             limits=BatchLimits(settings.batch_max_bytes, settings.batch_max_events, settings.batch_max_age_s),

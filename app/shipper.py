@@ -45,6 +45,11 @@ class SinkState:
             self.state, self.since_s = state, now_s
         self.detail = fault or "answers"
 
+    @property
+    def is_backing_off(self) -> bool:
+        """Whether the last batch failed."""
+        return self._attempt > 0
+
     def back_off(self, now_s: float, rand: float, after_s: float) -> None:
         """Wait before the next batch, longer each time; shippers that fail side by side fail once."""
         if now_s >= self.not_before_s:
@@ -124,7 +129,10 @@ class Shipper:
     def _idle(self, now_s: float, wait_s: float) -> float:
         if now_s - self._state.probed_s >= PROBE_EVERY_S:
             self._state.probed_s = now_s
-            self._state.note(self._sink.probe(), self._wall_s())
+            fault = self._sink.probe()
+            if fault is not None or not self._state.is_backing_off:
+                # What a push has found wrong, only a push can find right: /ready needs no token.
+                self._state.note(fault, self._wall_s())
         return wait_s
 
     def _deliver(self, batch: Batch) -> Retry | None:
@@ -158,7 +166,7 @@ class Shipper:
             self._dead_letters.add(entry, reason, detail)
         except SinkError:
             # Neither delivered nor kept as a dead letter: it stays in the spool.
-            return Retry("dead_letters_failing")
+            return Retry("dead_letters_failing", of_stream=True)
         batch.settle(1, dead=True)
         self._telemetry.delivery("dead_letter", reason, 1)
         return None

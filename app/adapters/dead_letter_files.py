@@ -71,24 +71,28 @@ class DeadLetterFolder:
         """Yield each letter once, in the order of the files."""
         seen: set[str] = set()
         for path in sorted(self._directory.glob(_PATTERN)):
-            with path.open("rb") as file:
+            # Another may delete the last of a file meanwhile.
+            with suppress(FileNotFoundError), path.open("rb") as file:
                 for line in file:
                     letter = dead_letters.unpack(line)
                     if letter is not None and letter.letter_id not in seen:
                         seen.add(letter.letter_id)
                         yield letter
 
-    def delete(self, letter_ids: Collection[str]) -> int:
-        """Take letters out of the files, durably; return how many there were. What is no letter stays."""
+    def delete(self, letter_ids: Collection[str], only: Collection[Letter] | None = None) -> int:
+        """Take letters out of the files, durably; return how many there were. What is no letter stays.
+
+        With `only`, just those: one that was laid aside again meanwhile has the same id, and another time.
+        """
         gone: set[str] = set()
         for path in sorted(self._directory.glob(_PATTERN)):
-            with path.open("rb") as file, _locked(file.fileno()):
+            with suppress(FileNotFoundError), path.open("rb") as file, _locked(file.fileno()):
                 if not _is_at(path, file.fileno()):
                     continue
                 kept = []
                 for line in file:
                     letter = dead_letters.unpack(line)
-                    if letter is not None and letter.letter_id in letter_ids:
+                    if letter is not None and letter.letter_id in letter_ids and (only is None or letter in only):
                         gone.add(letter.letter_id)
                     else:
                         kept.append(line)
@@ -134,7 +138,9 @@ def _locked(fd: int) -> Iterator[None]:
     try:
         yield
     finally:
-        fcntl.flock(fd, fcntl.LOCK_UN)
+        # Closing it has let go of it too.
+        with suppress(OSError):
+            fcntl.flock(fd, fcntl.LOCK_UN)
 
 
 def _is_at(path: Path, fd: int) -> bool:

@@ -1,7 +1,10 @@
 """Appending lines to a file so that they are on disk, whole, when the call returns."""
 
 import os
+from contextlib import suppress
 from pathlib import Path
+
+_FLAGS = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
 
 
 class AppendFile:
@@ -11,7 +14,7 @@ class AppendFile:
         """Open or make the file (mode 0600), and cut off a line that a crash left half written."""
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         is_new = not path.exists()
-        self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+        self._fd = os.open(path, _FLAGS, 0o600)
         self.path = path
         self.size_bytes = _whole_lines_bytes(self._fd)
         os.ftruncate(self._fd, self.size_bytes)
@@ -29,9 +32,17 @@ class AppendFile:
             written = 0
             while written < len(lines):
                 written += os.write(self._fd, lines[written:])
-            os.fdatasync(self._fd)
         except OSError:
             os.ftruncate(self._fd, self.size_bytes)
+            raise
+        try:
+            os.fdatasync(self._fd)
+        except OSError:
+            # A second sync of this open file would say that all is well: it is opened anew, and written anew.
+            with suppress(OSError):
+                os.ftruncate(self._fd, self.size_bytes)
+            self.close()
+            self._fd = os.open(self.path, _FLAGS, 0o600)
             raise
         self.size_bytes += len(lines)
 

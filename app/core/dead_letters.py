@@ -12,6 +12,8 @@ MAX_DETAIL: Final = 500
 """Characters of the sink's own words that are kept."""
 
 _ID_DIGITS: Final = 16
+_LAST_NS: Final = 2**63
+_LAST_S: Final = 1e11
 
 
 class Letter(NamedTuple):
@@ -39,7 +41,7 @@ class Letter(NamedTuple):
             "labels": dict(self.entry.labels),
             "timestamp_ns": str(self.entry.timestamp_ns),
             "line": self.entry.line.decode(),
-            "metadata": dict(self.entry.metadata),
+            "metadata": orjson.loads(self.entry.metadata),
         }
 
     def pack(self) -> bytes:
@@ -52,13 +54,16 @@ def unpack(line: bytes) -> Letter | None:
     try:
         fields = orjson.loads(line)
         metadata = {"event_id": fields["event_id"], **fields["metadata"]}
+        timestamp_ns, at_s = int(fields["timestamp_ns"]), float(fields["at_s"])
+        if not (0 <= timestamp_ns < _LAST_NS and 0 <= at_s < _LAST_S):
+            return None
         entry = Redacted(
             tuple((str(name), str(value)) for name, value in fields["labels"].items()),
-            int(fields["timestamp_ns"]),
+            timestamp_ns,
             fields["line"].encode(),
-            tuple((str(name), str(value)) for name, value in metadata.items()),
+            orjson.dumps({str(name): str(value) for name, value in metadata.items()}),
         )
-        return Letter(entry, str(fields["reason"]), str(fields["detail"]), float(fields["at_s"]))
+        return Letter(entry, str(fields["reason"]), str(fields["detail"]), at_s)
     except (ValueError, KeyError, TypeError, AttributeError):
         return None
 

@@ -15,8 +15,8 @@ from app.core.times import rfc3339_ns
 Labels = tuple[tuple[str, str], ...]
 """A Loki stream's labels, in a fixed order."""
 
-Metadata = tuple[tuple[str, str], ...]
-"""What an event can be found by besides its labels (Loki's structured metadata): first its `event_id`."""
+Metadata = bytes
+"""What an event can be found by besides its labels (Loki's structured metadata): a JSON object of strings."""
 
 _TRACED: Final = ("trace_id", "request_id")
 """Members of a payload, or of its `metadata`, that become structured metadata."""
@@ -96,7 +96,7 @@ class Redacted(NamedTuple):
     @property
     def event_id(self) -> str:
         """The id that was answered; the line has it too."""
-        return self.metadata[0][1]
+        return str(orjson.loads(self.metadata)["event_id"])
 
 
 class Observation(NamedTuple):
@@ -129,9 +129,9 @@ def seal(*, event_id: str, event: str, labels: Labels, received_ns: int, payload
 def _metadata(event_id: str, payload: Any) -> Metadata:
     nested = payload.get("metadata")
     nested = nested if isinstance(nested, dict) else {}
-    metadata = [("event_id", event_id)]
+    metadata = {"event_id": event_id}
     for name in _TRACED:
         value = payload.get(name, nested.get(name))
         if isinstance(value, str) and 0 < len(value) <= _MAX_TRACED:
-            metadata.append((name, value))
-    return tuple(metadata)
+            metadata[name] = value
+    return orjson.dumps(metadata)

@@ -81,13 +81,12 @@ def _labels(key: bytes) -> Labels:
 
 def size_bytes(entry: Redacted) -> int:
     """Return how many bytes `pack` will make of it."""
-    metadata = orjson.dumps(dict(entry.metadata))
-    return FRAME_HEAD_BYTES + len(stream_key(entry.labels)) + len(metadata) + len(entry.line) + 2
+    return FRAME_HEAD_BYTES + len(stream_key(entry.labels)) + len(entry.metadata) + len(entry.line) + 2
 
 
 def pack(entry: Redacted, number: int) -> bytes:
     """Return the frame of an event."""
-    payload = b"%b\n%b\n%b" % (stream_key(entry.labels), orjson.dumps(dict(entry.metadata)), entry.line)
+    payload = b"%b\n%b\n%b" % (stream_key(entry.labels), entry.metadata, entry.line)
     checked = _CHECKED_HEAD.pack(len(payload), number, entry.timestamp_ns) + payload
     return MARK + _crc(checked) + checked
 
@@ -156,7 +155,7 @@ def entry_at(data: bytes, start: int, size: int) -> Redacted | None:
         _labels(checked[_CHECKED_HEAD.size : labels_end]),
         timestamp_ns,
         checked[metadata_end + 1 :],
-        tuple(orjson.loads(checked[labels_end + 1 : metadata_end]).items()),
+        checked[labels_end + 1 : metadata_end],
     )
 
 
@@ -164,12 +163,6 @@ def key_in(data: bytes, frame: Frame) -> bytes:
     """Return the stream key of a frame."""
     start = frame.start + FRAME_HEAD_BYTES
     return data[start : data.index(b"\n", start, frame.end)]
-
-
-def unpack(data: bytes, frame: Frame) -> Redacted:
-    """Return the event of a frame, as it was sealed."""
-    labels, metadata, line = data[frame.start + FRAME_HEAD_BYTES : frame.end].split(b"\n", 2)
-    return Redacted(_labels(labels), frame.timestamp_ns, line, tuple(orjson.loads(metadata).items()))
 
 
 def pack_header(header: Header) -> bytes:

@@ -129,7 +129,7 @@ def encode(batch: Sequence[Redacted], *, metadata: bool = False) -> bytes:
     streams: dict[Labels, list[tuple[Any, ...]]] = {}
     for entry in batch:
         value = (str(entry.timestamp_ns), entry.line.decode())
-        streams.setdefault(entry.labels, []).append((*value, dict(entry.metadata)) if metadata else value)
+        streams.setdefault(entry.labels, []).append((*value, orjson.Fragment(entry.metadata)) if metadata else value)
     return orjson.dumps({"streams": [{"stream": dict(labels), "values": values} for labels, values in streams.items()]})
 
 

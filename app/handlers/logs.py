@@ -68,6 +68,7 @@ class _Sealed(NamedTuple):
     """An event ready for the spool; `event` is its name as it is shown."""
 
     event: str
+    event_id: str
     entry: Redacted
     payload: RedactedPayload
     is_callers_id: bool
@@ -122,7 +123,7 @@ class LogHandler:
             self._telemetry.events([self._shown_event(event)], "refused")
             return reply_to(exc)
         self._ease()
-        return ok({"status": "logged", "event_id": sealed.entry.event_id, "redacted_fields": sealed.payload.fields})
+        return ok({"status": "logged", "event_id": sealed.event_id, "redacted_fields": sealed.payload.fields})
 
     def log_batch(self, body: bytes, caller: Caller, *, ndjson: bool) -> Reply:
         """Answer `POST /log/batch`: one bad event never spoils the others; the spool takes all or none."""
@@ -144,7 +145,7 @@ class LogHandler:
                 event_ids.append(None)
                 rejected.append(_rejection(index, exc))
             else:
-                event_ids.append(sealed.entry.event_id)
+                event_ids.append(sealed.event_id)
                 good.append(sealed)
         if not good:
             self._count_refused(len(rejected))
@@ -210,8 +211,9 @@ class LogHandler:
         payload = redact(event.payload, self._rules)
         name = self._shown_event(event.event)
         service = payload.value.get("service")
+        event_id = event.event_id or self._clock.new_id()
         entry = seal(
-            event_id=event.event_id or self._clock.new_id(),
+            event_id=event_id,
             event=name,
             labels=self._streams.labels(
                 service=service if isinstance(service, str) else None, event=name, tenant=caller.tenant
@@ -221,7 +223,7 @@ class LogHandler:
         )
         if len(entry.line) > self._limits.line_bytes:
             raise TooLargeError(f"the redacted line may have {self._limits.line_bytes:,} bytes")
-        return _Sealed(name, entry, payload, event.event_id is not None)
+        return _Sealed(name, event_id, entry, payload, event.event_id is not None)
 
     def _shown_event(self, event: str) -> str:
         """The event's name as it is stored: an open vocabulary can hold a phone number."""
@@ -245,10 +247,10 @@ class LogHandler:
         except BaseException:
             for sealed in fresh:
                 if sealed.is_callers_id:
-                    self._recent.discard(caller.tenant, sealed.entry.event_id)
+                    self._recent.discard(caller.tenant, sealed.event_id)
             raise
         self._count_kept(fresh)
-        orphans = [one for one in repeated if not self._recent.knows(caller.tenant, one.entry.event_id)]
+        orphans = [one for one in repeated if not self._recent.knows(caller.tenant, one.event_id)]
         if orphans:
             # The try that they repeat was not kept after all.
             self._keep(orphans, caller)
@@ -269,7 +271,7 @@ class LogHandler:
         fresh: list[_Sealed] = []
         repeated: list[_Sealed] = []
         for sealed in events:
-            is_new = not sealed.is_callers_id or self._recent.add(caller.tenant, sealed.entry.event_id, now_s)
+            is_new = not sealed.is_callers_id or self._recent.add(caller.tenant, sealed.event_id, now_s)
             (fresh if is_new else repeated).append(sealed)
         return fresh, repeated
 

@@ -36,14 +36,18 @@ class Grouped(Generic[T]):
         try:
             while self._gathering.items:
                 group, self._gathering = self._gathering, _Group()
+                group.fault = RuntimeError("the deal was ended midway")
                 try:
                     self._deal(group.items)
+                    group.fault = None
                 except Exception as exc:  # noqa: BLE001 - whatever it is, those who wait must hear of it
                     group.fault = exc
                 finally:
                     group.done.set()
         finally:
-            self._is_dealing = False
+            self._is_dealing = bool(self._gathering.items)
+            if self._is_dealing:
+                gevent.spawn(self._run)
 
 
 class _Group(Generic[T]):

@@ -21,4 +21,15 @@ class OneThread:
         """Return what the call returns, or raise what it raises."""
         if self._pool is None:
             self._pool = ThreadPool(1)
-        return self._pool.apply(call)
+        result, fault = self._pool.apply(_outcome, (call,))
+        if fault is not None:
+            raise fault
+        return result
+
+
+def _outcome(call: Callable[[], Any]) -> tuple[Any, Exception | None]:
+    """Return what the call came to: gevent prints the stack of what a thread's call raises."""
+    try:
+        return call(), None
+    except Exception as exc:  # noqa: BLE001 - it is raised again where it was asked for
+        return None, exc

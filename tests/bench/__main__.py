@@ -10,7 +10,7 @@ import sys
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from tests.bench import machine, options, report, wrk
+from tests.bench import delivery, delivery_report, machine, options, report, wrk
 from tests.bench.errors import BenchError, MissingToolError
 from tests.bench.figures import figures_of
 from tests.bench.measure import Meter
@@ -19,14 +19,15 @@ from tests.bench.site import Site
 from tests.harness.service import ServiceError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Collection, Iterator, Sequence
+    from pathlib import Path
 
+    from tests.bench.delivery import Delivery
     from tests.bench.measure import Measurement
     from tests.bench.options import Options
     from tests.bench.rows import Row
 
 WARM_UP_S = 1
-LOST_PUSH = 3
 QUOTED_LINES, QUOTED_CHARACTERS = 5, 300
 
 
@@ -35,7 +36,7 @@ def main(arguments: Sequence[str]) -> int:
     asked = options.parse(arguments)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
-        _require_tools()
+        _require_tools(asked.parts)
         return _run(asked, arguments)
     except MissingToolError as exc:
         _say(str(exc))
@@ -46,31 +47,43 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def _run(asked: Options, arguments: Sequence[str]) -> int:
-    rows = [row for row in asked.rows if row.server != "webdis" or shutil.which("webdis")]
-    notes = ["The row of Webdis is left out: it is not installed (Debian: apt-get install webdis).\n"]
-    notes = notes if len(rows) < len(asked.rows) else []
     facts = {**machine.facts(), "command": shlex.join(["python", "-m", "tests.bench", *arguments])}
-    facts["load"] = f"wrk, 1 thread, {asked.connections} kept connections, {asked.rounds} rounds of {asked.seconds} s"
+    failures: list[str] = []
     taken: list[Measurement] = []
-    failure: Exception | None = None
+    notes: list[str] = []
+    if "rows" in asked.parts:
+        notes = _measure_rows(asked, facts, taken, failures)
+    found = delivery.measure(asked, _say, lambda one: _say(report.progress(one, asked.delivery_rounds)))
+    figures = [one for workers in asked.workers for row in asked.rows if (one := figures_of(row, workers, taken))]
+    sys.stdout.write(report.render(facts, notes, figures))
+    if asked.parts - {"rows"}:
+        sys.stdout.write("\n" + delivery_report.render(found))
+    if asked.json_file:
+        _write(asked.json_file, facts, taken, found)
+    faults = [*_faults(taken), *found.faults]
+    for fault in faults:
+        _say(f"FAULT: {fault}")  # once more, where it is read
+    for failure in (*failures, *found.failures):
+        _say(f"the benchmark ended early: {failure}")
+    return 1 if faults or failures or found.failures else 0
+
+
+def _measure_rows(asked: Options, facts: dict[str, str], taken: list[Measurement], failures: list[str]) -> list[str]:
+    """Measure the rows into `taken`; return what is to be said of them besides."""
+    rows = [row for row in asked.rows if row.server != "webdis" or shutil.which("webdis")]
+    facts["load"] = f"wrk, 1 thread, {asked.connections} kept connections, {asked.rounds} rounds of {asked.seconds} s"
     try:
         for workers in asked.workers:
-            with Site(workers, pin=asked.pin, lose=LOST_PUSH if asked.lose_push else 0, rows=rows) as site:
+            with Site(workers, pin=asked.pin, lose=asked.lose, rows=rows) as site:
                 facts[f"cores at WEB_CONCURRENCY={workers}"] = str(site.cores or "shared by all, as the system decides")
                 for measurement in _rounds(site, asked, rows):
-                    _progress(measurement, asked)
+                    _say(report.progress(measurement, asked.rounds))
                     taken.append(measurement)
                 _quote(site.service.stderr())
     except (BenchError, ServiceError) as exc:
-        failure = exc  # what was measured before is still worth a look
-    figures = [one for workers in asked.workers for row in rows if (one := figures_of(row, workers, taken))]
-    sys.stdout.write(report.render(facts, notes, figures))
-    if asked.json_file:
-        _write(asked, facts, taken)
-    is_faulty = _tell_faults(taken)
-    if failure:
-        _say(f"the benchmark ended early: {failure}")
-    return 1 if is_faulty or failure else 0
+        failures.append(str(exc))  # what was measured before is still worth a look
+    notes = ["The row of Webdis is left out: it is not installed (Debian: apt-get install webdis).\n"]
+    return notes if len(rows) < len(asked.rows) else []
 
 
 def _rounds(site: Site, asked: Options, rows: Sequence[Row]) -> Iterator[Measurement]:
@@ -87,35 +100,31 @@ def _rounds(site: Site, asked: Options, rows: Sequence[Row]) -> Iterator[Measure
                 yield measure(row, number, body_bytes)
 
 
-def _require_tools() -> None:
-    wrk.require_wrk()
-    for tool, package in (("redis-server", "redis-server"), ("ps", "procps")):
+def _require_tools(parts: Collection[str]) -> None:
+    if {"rows", "sync", "away"}.intersection(parts):
+        wrk.require_wrk()
+    needed = {"ps": "procps", **({"redis-server": "redis-server"} if "rows" in parts else {})}
+    for tool, package in needed.items():
         if shutil.which(tool) is None:
             raise MissingToolError(f"{tool} is not installed (Debian: apt-get install {package})")
 
 
-def _progress(one: Measurement, asked: Options) -> None:
-    number = f"round {one.round}/{asked.rounds}" if one.round else "warm-up"
-    events = f"  {one.events_per_s:,.0f} events/s, {one.late:,} late by {one.late_s:.1f} s" if one.events_per_s else ""
-    _say(
-        f"{one.workers} worker{'s' if one.workers > 1 else ''}  {number:9}  {one.row:10}  {one.side:7}  "
-        f"{one.load.per_s:8,.0f} req/s  p50 {one.load.p50_ms:6.2f} ms  p99 {one.load.p99_ms:6.2f} ms  "
-        f"CPU {one.cpu_us:6,.0f} µs{events}{''.join(f'  FAULT: {fault}' for fault in one.faults)}"
-    )
+def _write(file: Path, facts: dict[str, str], taken: Sequence[Measurement], found: Delivery) -> None:
+    value: dict[str, Any] = {
+        "facts": facts,
+        "measurements": [asdict(one) for one in taken],
+        "delivery": asdict(found),
+    }
+    file.write_text(json.dumps(value, indent=1) + "\n", encoding="utf-8")
 
 
-def _write(asked: Options, facts: dict[str, str], taken: Sequence[Measurement]) -> None:
-    value: dict[str, Any] = {"facts": facts, "measurements": [asdict(one) for one in taken]}
-    if asked.json_file:
-        asked.json_file.write_text(json.dumps(value, indent=1) + "\n", encoding="utf-8")
-
-
-def _tell_faults(taken: Sequence[Measurement]) -> bool:
-    """Say what was wrong once more, where it is read; the warm-up counts as well: events are events."""
-    faulty = [one for one in taken if one.faults]
-    for one in faulty:
-        _say(f"FAULT: {one.workers} workers, round {one.round}, {one.row}, {one.side}: {'; '.join(one.faults)}")
-    return bool(faulty)
+def _faults(taken: Sequence[Measurement]) -> list[str]:
+    """Say what was wrong; the warm-up counts as well: events are events."""
+    return [
+        f"{one.workers} workers, round {one.round}, {one.row}, {one.side}: {'; '.join(one.faults)}"
+        for one in taken
+        if one.faults
+    ]
 
 
 def _quote(stderr: str) -> None:

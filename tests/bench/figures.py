@@ -100,6 +100,12 @@ def figures_of(row: Row, workers: int, measurements: Sequence[Measurement]) -> R
     )
 
 
+def percentile(values: Sequence[float], share: float) -> float:
+    """Return the value that `share` of them do not pass; 0 of none."""
+    ordered = sorted(values)
+    return ordered[min(len(ordered) - 1, int(share * len(ordered)))] if ordered else 0.0
+
+
 def ratio(part: float, whole: float) -> float:
     """Return part / whole, and 0 where there is no whole."""
     return part / whole if whole else 0.0

@@ -13,14 +13,14 @@ from tests.bench.ledger import QUIET_S, read_at_rest
 if TYPE_CHECKING:
     from tests.bench.ledger import Ledger
     from tests.bench.rows import Row
-    from tests.bench.site import Site
+    from tests.bench.stand import Stand
 
 NS_PER_US = 1_000
 NS_PER_S = 1_000_000_000
 REQUESTS = "flask_http_request_total"
 DEGRADED = "telemetry_cache_cache_degraded_total"
 
-Side = Literal["floor", "service", "webdis"]
+Side = Literal["floor", "service", "webdis", "synced", "unsynced"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,6 +32,7 @@ class Measurement:
     """From 1; 0 is the warm-up."""
     row: str
     side: Side
+    connections: int
     body_bytes: int
     """Of one answer."""
     load: wrk.Load
@@ -61,9 +62,9 @@ class Measurement:
 
 @dataclass(frozen=True, slots=True)
 class Meter:
-    """Measures rows on a site."""
+    """Measures rows on a stand."""
 
-    site: Site
+    stand: Stand
     seconds: int
     connections: int
 
@@ -79,26 +80,27 @@ class Meter:
 
     def _plain(self, side: Side, row: Row, number: int, body_bytes: int) -> Measurement:
         """Measure a server that has nothing left to do after its answers."""
-        server = self.site.floor if side == "floor" else self.site.server(row)
+        server = self.stand.floor if side == "floor" else self.stand.server(row)
         pids = cpu.family(server.pid)
         before_ns = cpu.busy_ns(pids)
         load = self._load(server.url, row, body_bytes)
         busy_ns = cpu.busy_ns(pids) - before_ns
         return Measurement(
-            workers=self.site.workers,
+            workers=self.stand.workers,
+            connections=self.connections,
             round=number,
             row=row.name,
             side=side,
             body_bytes=body_bytes,
             load=load,
-            cpu_us=_share(busy_ns / NS_PER_US, load.requests),
-            cores_busy=_share(busy_ns / NS_PER_S, load.duration_s),
-            faults=_faults_of(load),
+            cpu_us=share(busy_ns / NS_PER_US, load.requests),
+            cores_busy=share(busy_ns / NS_PER_S, load.duration_s),
+            faults=faults_of(load),
         )
 
     def _service(self, row: Row, number: int, body_bytes: int) -> Measurement:
         """Measure the service; its background work is waited for, and counted in its CPU time."""
-        service, sink = self.site.service, self.site.sink
+        service, sink = self.stand.service, self.stand.sink
         before = read_at_rest(service, sink)
         pids = cpu.family(service.pid)
         before_ns = cpu.busy_ns(pids)
@@ -113,17 +115,18 @@ class Meter:
         # Less the one that read the metrics before; wrk does not know of those that it left under way.
         answered = max(load.requests, after.rise(before, REQUESTS) - 1)
         return Measurement(
-            workers=self.site.workers,
+            workers=self.stand.workers,
+            connections=self.connections,
             round=number,
             row=row.name,
             side="service",
             body_bytes=body_bytes,
             load=load,
-            cpu_us=_share(busy_ns / NS_PER_US, answered),
-            cores_busy=_share(loaded_ns / NS_PER_S, load.duration_s),
-            faults=(*_faults_of(load), *_faults_of_events(row, events, load), *_faults_of_cache(degraded)),
-            events_per_s=_share((load.requests - load.refusals) * row.events, load.duration_s),
-            events_per_cpu_s=_share(events.accepted, busy_ns / NS_PER_S),
+            cpu_us=share(busy_ns / NS_PER_US, answered),
+            cores_busy=share(loaded_ns / NS_PER_S, load.duration_s),
+            faults=(*faults_of(load), *_faults_of_events(row, events, load), *_faults_of_cache(degraded)),
+            events_per_s=share((load.requests - load.refusals) * row.events, load.duration_s),
+            events_per_cpu_s=share(events.accepted, busy_ns / NS_PER_S),
             accepted=events.accepted,
             arrived=events.arrived,
             late=max(0, events.accepted - in_time),
@@ -134,11 +137,12 @@ class Meter:
     def _load(self, url: str, row: Row, body_bytes: int) -> wrk.Load:
         headers = {**row.request.headers, ANSWER_BYTES: str(body_bytes)}
         return wrk.run(
-            url, row.request, headers, seconds=self.seconds, connections=self.connections, folder=self.site.folder
+            url, row.request, headers, seconds=self.seconds, connections=self.connections, folder=self.stand.folder
         )
 
 
-def _faults_of(load: wrk.Load) -> tuple[str, ...]:
+def faults_of(load: wrk.Load) -> tuple[str, ...]:
+    """Say what was wrong with the answers."""
     faults = []
     if load.refusals:
         faults.append(f"{load.refusals:,} answers were not 2xx")
@@ -164,5 +168,6 @@ def _faults_of_cache(degraded: int) -> tuple[str, ...]:
     return (f"{degraded:,} look-ups were degraded misses",) if degraded else ()
 
 
-def _share(amount: float, parts: float) -> float:
+def share(amount: float, parts: float) -> float:
+    """Return what falls to each part, and 0 where there is none."""
     return amount / parts if parts else 0.0

@@ -7,16 +7,26 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tests.bench import delivery, recovery
 from tests.bench.rows import ROWS, Row
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 ROUNDS, SECONDS = 5, 4
+WORKERS = (1, 2)
 QUICK_ROUNDS, QUICK_SECONDS = 2, 1
+LOST_PUSH = 3
+DELIVERY_ROUNDS = 3
+"""Each has three sides and three numbers of clients: more would take a quarter of an hour."""
+
+DELIVERY_WORKERS = (1,)
+QUICK_RECOVERY_EVENTS = 20_000
+PARTS = ("rows", *delivery.PARTS)
 
 ABOUT = """Measure the running service with wrk, beside a floor: gunicorn's stock gevent worker with a bare WSGI
-callable that reads the same request and answers as many bytes. The table goes to stdout, progress to stderr.
+callable that reads the same request and answers as many bytes; then what delivery costs. The tables go to
+stdout, progress to stderr.
 Exit code: 0; 1 when an answer was an error or an event did not arrive; 2 when a program is missing."""
 
 
@@ -28,10 +38,16 @@ class Options:
     seconds: int
     connections: int
     workers: tuple[int, ...]
+    parts: frozenset[str]
+    """Of PARTS."""
+    delivery_rounds: int
+    delivery_workers: tuple[int, ...]
+    recovery_events: int
     rows: tuple[Row, ...]
     pin: bool | None
     json_file: Path | None
-    lose_push: bool
+    lose: int
+    """Which push a sink forgets (0: none)."""
 
 
 def parse(arguments: Sequence[str]) -> Options:
@@ -44,8 +60,14 @@ def parse(arguments: Sequence[str]) -> Options:
     add("--rounds", type=_positive, help=f"rounds; floor and row take turns in each (default {ROUNDS})")
     add("--seconds", type=_positive, help=f"seconds of load in each measurement (default {SECONDS})")
     add("--connections", type=_positive, default=32, help="kept connections of wrk (default 32)")
-    add("--workers", type=_workers, default=(1, 2), help="numbers of workers, as 1,2 (the default)")
-    add("--rows", type=_rows, default=tuple(ROWS), help=f"rows, with commas; all are: {names}")
+    add("--workers", type=_workers, help="numbers of workers, as 1,2 (the default; delivery: 1)")
+    add("--rows", type=_rows, help=f"these rows, with commas, and nothing of delivery; all are: {names}")
+    add(
+        "--only",
+        type=_parts,
+        help=f"parts, with commas: rows, delivery, or of delivery {', '.join(delivery.PARTS)} (default: all)",
+    )
+    add("--recovery-events", type=_positive, help=f"events of the backlog (default {recovery.EVENTS:,})")
     add("--quick", action="store_true", help=f"a trial: {QUICK_ROUNDS} rounds of {QUICK_SECONDS} s")
     add(
         "--pin",
@@ -53,17 +75,21 @@ def parse(arguments: Sequence[str]) -> Options:
         help="floor and service on a core of their own, all else on the others (default: for one worker)",
     )
     add("--json", type=Path, metavar="FILE", help="write every measurement to this file")
-    add("--lose-push", action="store_true", help="let the sink forget its third push, to see the benchmark find out")
+    add("--lose-push", action="store_true", help="let each sink forget its third push, to see the benchmark find out")
     given = parser.parse_args(arguments)
     return Options(
         rounds=given.rounds or (QUICK_ROUNDS if given.quick else ROUNDS),
         seconds=given.seconds or (QUICK_SECONDS if given.quick else SECONDS),
         connections=given.connections,
-        workers=given.workers,
-        rows=given.rows,
+        workers=given.workers or WORKERS,
+        parts=given.only or frozenset({"rows"} if given.rows else PARTS),
+        delivery_rounds=given.rounds or (QUICK_ROUNDS if given.quick else DELIVERY_ROUNDS),
+        delivery_workers=given.workers or DELIVERY_WORKERS,
+        recovery_events=given.recovery_events or (QUICK_RECOVERY_EVENTS if given.quick else recovery.EVENTS),
+        rows=given.rows or tuple(ROWS),
         pin=given.pin,
         json_file=given.json,
-        lose_push=given.lose_push,
+        lose=LOST_PUSH if given.lose_push else 0,
     )
 
 
@@ -76,6 +102,14 @@ def _positive(text: str) -> int:
 
 def _workers(text: str) -> tuple[int, ...]:
     return tuple(dict.fromkeys(_positive(part) for part in text.split(",")))
+
+
+def _parts(text: str) -> frozenset[str]:
+    wanted = set(text.split(","))
+    unknown = wanted - {*PARTS, "delivery"}
+    if unknown:
+        raise argparse.ArgumentTypeError(f"no part {', '.join(sorted(unknown))}")
+    return frozenset(wanted - {"delivery"}) | frozenset(delivery.PARTS if "delivery" in wanted else ())
 
 
 def _rows(text: str) -> tuple[Row, ...]:

@@ -15,7 +15,7 @@ from contextlib import closing, suppress
 from typing import TYPE_CHECKING, Any, Self
 
 from tests.bench.errors import BenchError
-from tests.bench.sink import Counts
+from tests.bench.sink import PENDING_MAX_BYTES, Arrivals, Counts
 from tests.harness.service import REPOSITORY, free_port
 
 if TYPE_CHECKING:
@@ -139,15 +139,31 @@ class Sink:
         self.child = child
 
     @classmethod
-    def start(cls, folder: Path, *, lose: int) -> Self:
-        """Start it; it forgets the push number `lose` (0: none)."""
-        command = [sys.executable, "-m", "tests.bench.sink", "--lose", str(lose)]
-        return cls(Child.start("sink", command, folder, port=0))
+    def start(
+        cls,
+        folder: Path,
+        *,
+        name: str = "sink",
+        port: int = 0,
+        lose: int = 0,
+        pending_max_bytes: int = PENDING_MAX_BYTES,
+        distinct: bool = False,
+    ) -> Self:
+        """Start it on `port` (0: a free one); it forgets the push number `lose` (0: none)."""
+        command = [
+            *(sys.executable, "-m", "tests.bench.sink", "--port", str(port), "--lose", str(lose)),
+            *("--pending-bytes", str(pending_max_bytes), *(["--distinct"] if distinct else [])),
+        ]
+        return cls(Child.start(name, command, folder, port=0))
 
     def counts(self) -> Counts:
         """Return what has arrived; unpacks what was kept."""
         answer: dict[str, Any] = json.loads(self.child.get("/counts"))
         return Counts(**answer)
+
+    def arrivals(self) -> Arrivals:
+        """Return when pushes came; that costs the sink next to nothing."""
+        return Arrivals(**json.loads(self.child.get("/arrivals")))
 
     def settled(self, quiet_s: float, deadline_s: float) -> tuple[Counts, float]:
         """Return the counts once nothing has arrived for `quiet_s`, or at the deadline; and since when they stand.
@@ -167,6 +183,27 @@ class Sink:
 
     def __exit__(self, *_: object) -> None:
         self.child.close()
+
+
+class ClosedPort:
+    """A port of 127.0.0.1 that refuses connections, kept from everyone else until it is let go."""
+
+    def __init__(self) -> None:
+        self._socket = socket.socket()
+        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        self._socket.bind(("127.0.0.1", 0))  # and no listen: the kernel answers with RST
+        self.port = int(self._socket.getsockname()[1])
+        self.url = f"http://127.0.0.1:{self.port}"
+
+    def release(self) -> None:
+        """Let somebody listen there; may be called twice."""
+        self._socket.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.release()
 
 
 def start_webdis(folder: Path, redis_port: int, threads: int) -> Child | None:

@@ -8,6 +8,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from tests.bench.figures import Figure, RowFigures
+    from tests.bench.measure import Measurement
 
 RATES = ("row", "req/s", "floor req/s", "of floor", "p50 ms", "p99 ms", "floor p99 ms", "errors")
 COSTS = ("row", "CPU µs a request", "floor CPU µs", "floor ÷ row", "cores busy")
@@ -21,10 +22,12 @@ REACHES = ("row", "workers", "should reach", "is", "by CPU time", "")
 
 
 def render(facts: Mapping[str, str], notes: Sequence[str], rows: Sequence[RowFigures]) -> str:
-    """Return the whole report."""
+    """Return the report, without the part about delivery."""
     parts = ["# Benchmark", "\n".join(f"- {name}: {value}" for name, value in facts.items())]
     if notes:
         parts.append("\n".join(notes))
+    if not rows:
+        return "\n\n".join(parts) + "\n"
     for workers in sorted({figures.workers for figures in rows}):
         parts += _of_workers(workers, [figures for figures in rows if figures.workers == workers])
     reaches = [_reach(figures) for figures in rows if figures.row.reach]
@@ -32,6 +35,18 @@ def render(facts: Mapping[str, str], notes: Sequence[str], rows: Sequence[RowFig
         parts += ["## Reaches", table(REACHES, reaches)]
     parts.append(LEGEND)
     return "\n\n".join(parts) + "\n"
+
+
+def progress(one: Measurement, rounds: int) -> str:
+    """Return one line about a measurement, for whoever waits."""
+    number = f"round {one.round}/{rounds}" if one.round else "warm-up"
+    events = f"  {one.events_per_s:,.0f} events/s, {one.late:,} late by {one.late_s:.1f} s" if one.events_per_s else ""
+    return (
+        f"{one.workers} worker{'s' if one.workers > 1 else ''}  {number:9}  {one.row:10}  {one.side:8}  "
+        f"{one.connections:3} clients  {one.load.per_s:8,.0f} req/s  p50 {one.load.p50_ms:6.2f} ms  "
+        f"p99 {one.load.p99_ms:6.2f} ms  CPU {one.cpu_us:6,.0f} µs{events}"
+        f"{''.join(f'  FAULT: {fault}' for fault in one.faults)}"
+    )
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

@@ -1,18 +1,24 @@
 """A counting sink: Loki's push call in a process of its own, as cheap as can be, that counts what arrived.
 
 A push is answered 204 at once and its body kept as it came; bodies are unpacked and their entries counted when
-`GET /counts` asks, which is after the load. Run as `python -m tests.bench.sink`; the port is its first line.
+`GET /counts` asks, which is after the load. `GET /arrivals` asks when pushes came, and unpacks nothing.
+Run as `python -m tests.bench.sink`; the port is its first line.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
+import time
 import zlib
 from collections import deque
-from typing import NamedTuple
+from itertools import chain
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import orjson
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 PENDING_MAX_BYTES = 64 * 1024 * 1024
 """Bodies kept for later; past it they are unpacked on arrival, so that memory stays bounded."""
@@ -33,24 +39,44 @@ class Counts(NamedTuple):
     """Of the bodies, as they came."""
     unreadable: int = 0
     """Pushes that are no JSON of Loki's; their entries are not counted."""
+    distinct: int = 0
+    """Entries that differ in nanosecond or line; 0 unless asked for."""
+
+
+class Arrivals(NamedTuple):
+    """When pushes came, on the system's monotonic clock; 0 before the first."""
+
+    pushes: int = 0
+    first_s: float = 0.0
+    last_s: float = 0.0
 
 
 class Tally:
     """Counts pushes; unpacks them later. Nothing of sockets here."""
 
-    def __init__(self, lose: int = 0, pending_max_bytes: int = PENDING_MAX_BYTES) -> None:
+    def __init__(
+        self,
+        lose: int = 0,
+        pending_max_bytes: int = PENDING_MAX_BYTES,
+        *,
+        distinct: bool = False,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         """The push number `lose` (from 1; 0: none) is forgotten, to see whether somebody notices."""
         self._lose = lose
         self._pending_max_bytes = pending_max_bytes
         self._pending: deque[bytes] = deque()
         self._pending_bytes = 0
-        self._arrived = 0
+        self._seen: set[int] | None = set() if distinct else None
+        self._clock = clock
+        self.arrivals = Arrivals()
         self.counts = Counts()
 
     def push(self, body: bytes) -> None:
         """Keep a push's body, and unpack the oldest where too many are kept."""
-        self._arrived += 1
-        if self._arrived == self._lose:
+        now_s = self._clock()
+        self.arrivals = Arrivals(self.arrivals.pushes + 1, self.arrivals.first_s or now_s, now_s)
+        if self.arrivals.pushes == self._lose:
             return
         self._pending.append(body)
         self._pending_bytes += len(body)
@@ -66,18 +92,25 @@ class Tally:
         """Count the entries of the oldest body kept."""
         body = self._pending.popleft()
         self._pending_bytes -= len(body)
-        pushes, entries, size_bytes, unreadable = self.counts
+        pushes, entries, size_bytes, unreadable, _ = self.counts
         found = entries_of(body)
+        if self._seen is not None:
+            # Of many: their hashes (64 bits) are kept, not they.
+            self._seen.update(hash((value[0], value[1])) for value in found or ())
         self.counts = Counts(
-            pushes + 1, entries + (found or 0), size_bytes + len(body), unreadable + (1 if found is None else 0)
+            pushes + 1,
+            entries + len(found or ()),
+            size_bytes + len(body),
+            unreadable + (1 if found is None else 0),
+            len(self._seen or ()),
         )
 
 
-def entries_of(body: bytes) -> int | None:
-    """Return the number of entries of a push, gzipped or not; None when it cannot be read."""
+def entries_of(body: bytes) -> list[Any] | None:
+    """Return the entries of a push, gzipped or not, each as it stands; None when it cannot be read."""
     try:
         raw = zlib.decompress(body, GZIP) if body[:2] == b"\x1f\x8b" else body
-        return sum(len(stream["values"]) for stream in orjson.loads(raw)["streams"])
+        return list(chain.from_iterable(stream["values"] for stream in orjson.loads(raw)["streams"]))
     except (zlib.error, ValueError, KeyError, TypeError):
         return None
 
@@ -124,6 +157,8 @@ class Connection(asyncio.Protocol):
             self._write(_ok(b"ready\n"))
         elif target.startswith(b"GET /counts "):
             self._asking = asyncio.get_running_loop().create_task(self._count())
+        elif target.startswith(b"GET /arrivals "):
+            self._write(_ok(orjson.dumps(self._tally.arrivals._asdict())))
         else:
             self._write(NOT_FOUND)
 
@@ -162,15 +197,19 @@ def _ok(body: bytes) -> bytes:
     return b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body)
 
 
-async def serve(lose: int) -> None:
-    """Serve on a free port of 127.0.0.1 until the process is ended."""
-    tally = Tally(lose)
-    server = await asyncio.get_running_loop().create_server(lambda: Connection(tally), "127.0.0.1", 0)
+async def serve(tally: Tally, port: int) -> None:
+    """Serve on a port of 127.0.0.1 (0: a free one) until the process is ended."""
+    server = await asyncio.get_running_loop().create_server(lambda: Connection(tally), "127.0.0.1", port)
     print(server.sockets[0].getsockname()[1], flush=True)  # noqa: T201 - who started us reads it
     await server.serve_forever()
 
 
 if __name__ == "__main__":
     _parser = argparse.ArgumentParser(prog="python -m tests.bench.sink", description=__doc__)
-    _parser.add_argument("--lose", type=int, default=0, metavar="N", help="answer the Nth push and do not count it")
-    asyncio.run(serve(_parser.parse_args().lose))
+    _add = _parser.add_argument
+    _add("--port", type=int, default=0, help="where to listen (default: a free port)")
+    _add("--lose", type=int, default=0, metavar="N", help="answer the Nth push and do not count it")
+    _add("--pending-bytes", type=int, default=PENDING_MAX_BYTES, help="bodies kept, to be unpacked after the load")
+    _add("--distinct", action="store_true", help="count different entries too")
+    _asked = _parser.parse_args()
+    asyncio.run(serve(Tally(_asked.lose, _asked.pending_bytes, distinct=_asked.distinct), _asked.port))

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import http.client
 import os
 import tempfile
 from contextlib import ExitStack, closing
-from dataclasses import dataclass
 from http import HTTPStatus
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
@@ -17,39 +15,14 @@ from tests.bench import cpu
 from tests.bench.errors import BenchError
 from tests.bench.processes import Child, Sink, start_floor, start_webdis
 from tests.bench.rows import ROWS, SETUP, WEBDIS_KEY, Row
+from tests.bench.stand import Cores, probe
 from tests.harness.redis import RedisServer
 from tests.harness.service import RunningService
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-ANSWER_TIMEOUT_S = 10.0
 WEBDIS_FRAME = len('{"GET":""}')  # what Webdis writes around a value
-
-
-@dataclass(frozen=True, slots=True)
-class Cores:
-    """Which cores the measured gunicorn may use, and which all others; None: the system decides."""
-
-    measured: tuple[int, ...]
-    others: tuple[int, ...]
-
-    @classmethod
-    def split(cls, workers: int, available: tuple[int, ...], *, wanted: bool | None) -> Self | None:
-        """Split the cores so that load and neighbours disturb nobody; `wanted` None: for one worker, where it goes."""
-        if wanted is None:
-            wanted = workers == 1 and len(available) > 1
-        if not wanted:
-            return None
-        if len(available) == 1:
-            raise BenchError("--pin needs two cores")
-        first = min(workers, len(available) - 1)
-        return cls(available[:first], available[first:])
-
-    def __str__(self) -> str:
-        """For the header."""
-        measured, others = (", ".join(map(str, cores)) for cores in (self.measured, self.others))
-        return f"floor, service and Webdis on core {measured}; wrk, redis-server and the sink on core {others}"
 
 
 class Site:
@@ -138,14 +111,4 @@ class Site:
 
     def probe(self, row: Row) -> int:
         """Send a row's request once; return how many bytes the body of its answer has."""
-        url = self.server(row)
-        body = row.request.bodies[0]
-        with closing(http.client.HTTPConnection("127.0.0.1", url.port, timeout=ANSWER_TIMEOUT_S)) as connection:
-            connection.request(row.request.method, row.request.path, body or None, row.request.headers)
-            answer = connection.getresponse()
-            content = answer.read()
-        if answer.status != HTTPStatus.OK or row.answer_has not in content:
-            raise BenchError(
-                f"{row.name}: expected 200 with {row.answer_has!r}; got {answer.status}: {content[:500]!r}"
-            )
-        return len(content)
+        return probe(self.server(row).port, row)

@@ -123,7 +123,7 @@ def test_several_replacements_leave_no_more_metric_files(start_service: StartSer
     """A worker put in another's place goes on with its files, so that a scrape does not slow with restarts."""
     service = start_service(WEB_CONCURRENCY="2")
     play(service.port, [("POST", "/log", {"event": "a", "payload": {}}) for _ in range(50)])
-    folder = service.data_dir / "metrics" / str(service.port)
+    folder = service.data_dir / "metrics"
     for _ in range(3):
         _kill_one_worker(service)
     play(service.port, [("POST", "/log", {"event": "a", "payload": {}}) for _ in range(50)])

@@ -30,7 +30,7 @@ def entry(number: int, line: bytes = b'{"a":1}') -> Redacted:
         labels=(("service_name", "s"), ("event", "e")),
         timestamp_ns=1_790_000_000_000_000_000 + number,
         line=line,
-        metadata=(("event_id", f"evt_{number}"),),
+        metadata=json.dumps({"event_id": f"evt_{number}"}).encode(),
     )
 
 

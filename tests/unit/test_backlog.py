@@ -215,7 +215,7 @@ def test_the_heads_are_those_of_streams_that_wait() -> None:
 
 def entry(number: int, name: str = "s", line: bytes = b"") -> Redacted:
     line = line or b'{"n":%d}' % number
-    return Redacted((("service_name", name),), number * 10**9, line, (("event_id", f"{name}{number}"),))
+    return Redacted((("service_name", name),), number * 10**9, line, b'{"event_id":"%b%d"}' % (name.encode(), number))
 
 
 class FakeSlot:

@@ -38,7 +38,7 @@ def test_without_an_age_everything_is_due_at_once() -> None:
 
 
 def _entry(number: int) -> Redacted:
-    return Redacted((), number, b"{}", (("event_id", f"evt_{number}"),))
+    return Redacted((), number, b"{}", b'{"event_id":"evt_%d"}' % number)
 
 
 @pytest.mark.parametrize("size", range(2, 12))

@@ -37,7 +37,11 @@ class Site:
 
     def lay_aside(self, *entries: Redacted, reason: str = "too_old", slot: int = 0) -> None:
         file = DeadLetterFiles(
-            self.data_dir / "dead-letters", slot, clean=str, offload=lambda call: call(), wall_s=lambda: 1_790_000_000.0
+            self.data_dir / "dead-letters",
+            slot,
+            clean=str,
+            offload=lambda call: call(),
+            wall_s=lambda: 1_790_000_000.0 + slot,
         )
         for entry in entries:
             file.add(entry, reason, "what the sink said")
@@ -213,7 +217,6 @@ def test_a_letter_that_is_dead_again_at_once_is_not_deleted(site: Site, monkeypa
     assert site.run("requeue", "--all").exit_code == 0
     assert worker.drain() == []
     assert [letter.entry for letter in site.letters.letters()] == [event(1)]
-    assert worker.spool.ledger().dead_lettered == len(site.ids())
 
 
 def test_a_full_disk_refuses_and_keeps_the_letters(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -31,7 +31,7 @@ def event(number: int, text: str = "") -> Redacted:
         labels=(("service_name", "s"), ("event", "e"), ("worker", "3")),
         timestamp_ns=NS + number,
         line=orjson.dumps({"event_id": f"evt_{number}", "text": text}),
-        metadata=(("event_id", f"evt_{number}"), ("trace_id", "t")),
+        metadata=b'{"event_id":"evt_%d","trace_id":"t"}' % number,
     )
 
 
@@ -60,7 +60,7 @@ LETTERS = st.builds(
         labels=st.dictionaries(WORDS, WORDS, max_size=4).map(lambda labels: tuple(labels.items())),
         timestamp_ns=st.integers(0, 2**64 - 1),
         line=WORDS.map(str.encode),
-        metadata=WORDS.map(lambda text: (("event_id", text), ("trace_id", text))),
+        metadata=WORDS.map(lambda text: orjson.dumps({"event_id": text, "trace_id": text})),
     ),
     WORDS,
     WORDS,

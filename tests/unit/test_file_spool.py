@@ -9,6 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import orjson
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -37,7 +38,7 @@ def event(number: int, stream: str = "s", *, slot: int = 0, size: int = 0) -> Re
         labels=(("service_name", stream), ("worker", str(slot))),
         timestamp_ns=NS + number,
         line=b'{"n":%d,"x":"%s"}' % (number, b"x" * size),
-        metadata=(("event_id", f"evt_{number}"), ("trace_id", f"t{number}")),
+        metadata=b'{"event_id":"evt_%d","trace_id":"t%d"}' % (number, number),
     )
 
 
@@ -155,7 +156,7 @@ ANY_EVENT = st.builds(
     labels=st.sampled_from(["a", "b", "é\n\0"]).map(lambda name: (("service_name", name), ("worker", "0"))),
     timestamp_ns=st.integers(NS, NS + 10**15),
     line=st.text(max_size=80).map(str.encode),
-    metadata=TEXTS.map(lambda text: (("event_id", text), ("trace_id", text))),
+    metadata=TEXTS.map(lambda text: orjson.dumps({"event_id": text, "trace_id": text})),
 )
 
 
@@ -323,7 +324,7 @@ def test_full_refuses_and_has_room_again_after_delivery(tmp_path: Path) -> None:
 def test_files_are_never_larger_than_the_bound(tmp_path: Path, text: str) -> None:
     """But for their headers; whatever is in the metadata, and however large the requests are."""
     held = Held(tmp_path, max_bytes=65536)
-    odd = event(1)._replace(metadata=(("event_id", "evt_1"), ("trace_id", text), ("request_id", text)))
+    odd = event(1)._replace(metadata=orjson.dumps({"event_id": "evt_1", "trace_id": text, "request_id": text}))
     refused = 0
     while refused < 5:
         try:

@@ -98,7 +98,9 @@ def test_a_fault_is_for_all_in_the_deal_and_for_nobody_else() -> None:
 
 
 @pytest.mark.parametrize(
-    "end", [gevent.GreenletExit(), SystemExit(1), KeyboardInterrupt(), gevent.Timeout(1)], ids=repr
+    "end",
+    [gevent.GreenletExit(), SystemExit(1), KeyboardInterrupt(), gevent.Timeout(1)],
+    ids=lambda end: type(end).__name__,
 )
 def test_whatever_ends_a_deal_nobody_is_told_that_it_was_done(end: BaseException) -> None:
     """A signal's SystemExit may come up in the midst of a write: those who wait must not be answered 200."""

@@ -27,7 +27,7 @@ def entry(number: int, line: bytes = b'{"a":1}', stream: str = "s") -> Redacted:
         labels=(("service_name", stream), ("event", "tool_call")),
         timestamp_ns=NOW_NS + number,
         line=line,
-        metadata=(("event_id", f"evt_{number}"),),
+        metadata=json.dumps({"event_id": f"evt_{number}"}).encode(),
     )
 
 

@@ -29,7 +29,7 @@ def entry(number: int, line: bytes = b'{"n":1}', age_s: int = 0, stream: str = "
         labels=(("service_name", stream), ("event", "e")),
         timestamp_ns=time.time_ns() - age_s * NS_PER_S + number,
         line=line,
-        metadata=(("event_id", f"evt_{number}"),),
+        metadata=json.dumps({"event_id": f"evt_{number}"}).encode(),
     )
 
 

@@ -320,7 +320,9 @@ def test_the_banner_holds_no_secret() -> None:
 
 
 def test_the_banner_says_what_is_embedded() -> None:
-    """Without Redis and Loki: where events go, that the queue is in memory, and who has which cache."""
+    """Without Redis and Loki: where events wait and go, and who has which cache; and that a sync is off."""
     text = banner(Settings.from_env({"WEB_CONCURRENCY": "3"}))
-    for words in ("embedded", "each of 3 workers", "ndjson", "SIGKILL", "cache-key.secret"):
+    for words in ("embedded", "each of 3 workers", "ndjson", "/spool,", "cache-key.secret"):
         assert words in text
+    assert "power loss" not in text
+    assert "power loss" in banner(Settings.from_env({"SPOOL_SYNC": "off"}))

@@ -33,7 +33,9 @@ WALL_S = 1_790_000_000.0
 
 
 def entry(number: int, stream: str = "s") -> Redacted:
-    return Redacted((("service_name", stream),), number, b'{"n":%d}' % number, (("event_id", f"{stream}{number}"),))
+    return Redacted(
+        (("service_name", stream),), number, b'{"n":%d}' % number, b'{"event_id":"%b%d"}' % (stream.encode(), number)
+    )
 
 
 def entries(count: int, stream: str = "s") -> list[Redacted]:

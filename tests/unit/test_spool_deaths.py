@@ -42,6 +42,8 @@ class Kernel:
         self.calls_to_live: int | None = None
         self.is_dead = False
         self.failing: list[str] = []
+        self.uncut = False
+        """Whether a call to cut a file has failed."""
         self.process = 0
         self._opened_by: dict[int, int] = {}
         self._open = os.open
@@ -78,6 +80,7 @@ class Kernel:
                     raise Killed
             if name in self.failing:
                 self.failing.remove(name)
+                self.uncut |= name == "ftruncate"
                 raise OSError(errno.EIO, name)
             return really(*args, **more)
 
@@ -148,7 +151,9 @@ class Walk:
         try:
             process.held.append(*entries)
         except TryLaterError:
-            self.refused.update(entries)
+            # What the disk would not cut off again may come after a death; nobody can help that.
+            if not self.kernel.uncut:
+                self.refused.update(entries)
         else:
             self.promised.update(entries)
 
@@ -192,9 +197,11 @@ class Walk:
             self.kernel.calls_to_live = None
 
     def fail(self, process: Process) -> None:
+        self.kernel.uncut = False
         self.kernel.failing = self.rng.choices(MAY_FAIL, k=self.rng.randint(1, 3))
         self.rng.choice((self.append, self.append, self.keep))(process)
         self.kernel.failing = []
+        self.kernel.uncut = False
 
     def die(self, _: Process) -> None:
         raise Killed
