@@ -140,7 +140,8 @@ def _check_files() -> None:
         settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
         tempfile.TemporaryFile(dir=settings.data_dir).close()
         _metrics_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-        room = shutil.disk_usage(settings.data_dir).free + sum(path.stat().st_size for path in _metrics_dir.rglob("*.db"))
+        freed = sum(path.stat().st_size for path in _metrics_dir.rglob("*.db"))
+        room = shutil.disk_usage(settings.data_dir).free + freed
     except OSError as exc:
         raise SettingsError(f"DATA_DIR: takes a folder that can be written to ({type(exc).__name__})") from exc
     if room < _ROOM_BYTES * settings.workers:

@@ -257,17 +257,18 @@ def test_more_than_the_tenant_may(retry_after_s: int | None, start_service: Star
     assert {push.status for push in loki.pushes} == {204, 429}
 
 
+STREAM_3 = '{event="kind_3"}'
 ONE_STREAM = {
     "rate of a stream": Fault(
         status=429,
-        text="Per stream rate limit exceeded (limit: 3MB/sec) while attempting to ingest for stream '{event=\"kind_3\"}' "
+        text=f"Per stream rate limit exceeded (limit: 3MB/sec) while attempting to ingest for stream '{STREAM_3}' "
         "totaling 5MB, consider splitting a stream via additional labels or contact your Loki administrator to see if "
         "the limit can be increased",
     ),
     "number of streams": Fault(
         status=429,
-        text='Maximum active stream limit exceeded when trying to create stream {event="kind_3"}, reduce the number '
-        "of active streams (reduce labels or reduce label values), or contact your Loki administrator to see if the "
+        text=f"Maximum active stream limit exceeded when trying to create stream {STREAM_3}, reduce the number of "
+        "active streams (reduce labels or reduce label values), or contact your Loki administrator to see if the "
         "limit can be increased, user: 'fake'",
     ),
     "unknown 400": Fault(status=400, text="something about this stream that Loki has never said before"),
