@@ -60,24 +60,29 @@ _GAUGES_EVERY_S: Final = 0.5
 _CLOSE_RESERVE_S: Final = 1.0
 
 # One second: a smaller step back of the clock is taken for drift, a larger one for a new truth.
-_DRIFT_NS: Final = 1_000_000_000
+_US: Final = 1_000
+_DRIFT_US: Final = 1_000_000
 
 
 class Stamps:
-    """Nanoseconds of the wall clock, none given twice."""
+    """Nanoseconds of the wall clock, none given twice, however often the clock is set back (less than 1,000 times)."""
 
     def __init__(self, clock_ns: Callable[[], int] = time.time_ns) -> None:
         """`clock_ns` gives epoch nanoseconds."""
         self._clock_ns = clock_ns
-        self._last_ns = 0
+        self._last_us = 0
+        self._steps_back = 0
 
     def __call__(self) -> int:
         """Return the next stamp."""
-        now_ns = self._clock_ns()
-        if 0 <= self._last_ns - now_ns < _DRIFT_NS:
-            now_ns = self._last_ns + 1
-        self._last_ns = now_ns
-        return now_ns
+        now_us = self._clock_ns() // _US
+        if 0 <= self._last_us - now_us < _DRIFT_US:
+            now_us = self._last_us + 1
+        elif now_us < self._last_us:
+            # The same microseconds come again: this time they end in another number.
+            self._steps_back = (self._steps_back + 1) % _US
+        self._last_us = now_us
+        return now_us * _US + self._steps_back
 
 
 class Services:

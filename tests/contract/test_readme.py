@@ -7,6 +7,7 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -51,3 +52,19 @@ def test_example(command: str, shown: str, embedded: RunningService) -> None:
     else:
         assert "telemetry_cache_" in ended.stdout
         assert not ended.stdout.startswith('{"type"')
+
+
+def test_the_dead_letters_command(tmp_path: Path) -> None:
+    """It works as it stands, here with an empty DATA_DIR."""
+    (command,) = re.findall(r"```sh\n\.venv/bin/(flask .*?)\n```", README)
+    flask = Path(sys.executable).parent / "flask"
+    ended = subprocess.run(
+        [flask, *command.split()[1:]],
+        cwd=Path(__file__).resolve().parents[2],
+        env={**os.environ, "DATA_DIR": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    assert ended.stdout == ""

@@ -73,4 +73,5 @@ def _run(*command: str) -> str | None:
         done = subprocess.run(command, capture_output=True, text=True, timeout=MOUNT_TIMEOUT_S, check=False)
     except (FileNotFoundError, PermissionError) as exc:
         return str(exc)
-    return None if done.returncode == 0 else done.stderr.strip() or f"exit code {done.returncode}"
+    said = done.stderr.strip().partition("\n")[0]
+    return None if done.returncode == 0 else said or f"exit code {done.returncode}"
