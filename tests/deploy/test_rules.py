@@ -14,7 +14,15 @@ from tests.deploy.servers import DEPLOY, ROOT, promtool
 RUNBOOKS = ROOT / "docs" / "runbooks"
 ALERTS = (
     *("HighTimeToFirstByte", "LowCacheHitRate", "HighErrorRate", "PiiAfterRedaction"),  # the specification's
-    *("TelemetryCacheDown", "SinkRefusing", "BacklogOld", "SpoolNearlyFull", "DeadLettersGrowing", "RedisAway"),
+    *(
+        "TelemetryCacheDown",
+        "SinkRefusing",
+        "BacklogOld",
+        "SpoolNearlyFull",
+        "EventsLost",
+        "DeadLettersGrowing",
+        "RedisAway",
+    ),
     "RedactionFailing",
 )
 
