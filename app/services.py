@@ -6,6 +6,7 @@ import secrets
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any, Final
 
 from app import config_files
@@ -52,6 +53,9 @@ _LOOKUP_CALLS: Final = 2
 _LOOKUPS_A_CALL: Final = 32
 """Look-ups that come at the same time are one MGET. Two under way keep a fast Redis busy; of 32 values of 1 MiB, one
 reply is still no more than a worker can hold."""
+
+_COMMIT_WAIT_S: Final = 10.0
+"""How long a caller waits for the disk before he hears that it does not take his event."""
 
 _UNBOUNDED: Final = 1 << 50
 """For what a person asks to have sent again."""
@@ -111,7 +115,10 @@ class Services:
         self._offload = OneThread()
         # Commits have a thread of their own: nothing else that is slow may hold up an answer.
         self.spool = self._file_spool(
-            Grouped, commit=OneThread(), offload=self._offload, max_bytes=settings.spool_max_bytes
+            partial(Grouped, wait_s=_COMMIT_WAIT_S),
+            commit=OneThread(),
+            offload=self._offload,
+            max_bytes=settings.spool_max_bytes,
         )
         self.letters = DeadLetterFolder(settings.data_dir / "dead-letters")
         self._dead_letters = DeadLetterFiles(

@@ -136,6 +136,10 @@ class FileSpool:
         self._reserved_bytes += size
         try:
             self._submit((entries, now_s))
+        except TimeoutError as exc:
+            # The disk hangs. What is on its way may be kept all the same: the caller's retry is then a second event.
+            self._disk_fault = "disk hangs"
+            raise SpoolFailingError from exc
         finally:
             self._reserved_bytes -= size
 
@@ -211,7 +215,7 @@ class FileSpool:
             return _BETWEEN_PIECES_S
         self._probe(now_s)
         if self._own is not None and self._own.writes_in_vain:
-            with suppress(SpoolFullError, SpoolFailingError):
+            with suppress(SpoolFullError, SpoolFailingError, TimeoutError):
                 self._submit(((), now_s))
         is_save_due = now_s >= self._save_due_s
         if is_save_due:

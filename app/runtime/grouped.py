@@ -15,9 +15,13 @@ class Grouped(Generic[T]):
     It is nobody's request: when a caller is ended midway (its client has gone, its time is up) the deal goes on.
     """
 
-    def __init__(self, deal: Callable[[Sequence[T]], None]) -> None:
-        """`deal` may switch greenlets; what it raises, all who brought something to it raise."""
+    def __init__(self, deal: Callable[[Sequence[T]], None], *, wait_s: float | None = None) -> None:
+        """`deal` may switch greenlets; what it raises, all who brought something to it raise.
+
+        Nobody waits longer than `wait_s`: TimeoutError, and whether the item is dealt with later is not known.
+        """
         self._deal = deal
+        self._wait_s = wait_s
         self._gathering: _Group[T] = _Group()
         self._is_dealing = False
 
@@ -28,7 +32,8 @@ class Grouped(Generic[T]):
         if not self._is_dealing:
             self._is_dealing = True
             gevent.spawn(self._run)
-        group.done.wait()
+        if not group.done.wait(self._wait_s):
+            raise TimeoutError
         if group.fault is not None:
             raise group.fault
 

@@ -478,3 +478,25 @@ def test_what_is_requeued_is_not_accepted_a_second_time(tmp_path: Path) -> None:
     assert (ledger.accepted, ledger.delivered, ledger.dead_lettered, ledger.difference) == (3, 2, 1, 0)
     held.kill()
     assert Held(tmp_path).spool.ledger().difference == 0
+
+
+def test_a_disk_that_hangs_refuses(tmp_path: Path) -> None:
+    """Nobody waits for ever, /readyz says why, and the next event that the disk takes ends it."""
+    hangs = [True]
+
+    def group(deal: Any) -> Any:
+        def submit(request: Any) -> None:
+            if hangs[0]:
+                raise TimeoutError
+            deal([request])
+
+        return submit
+
+    held = Held(tmp_path, group=group)
+    with pytest.raises(SpoolFailingError):
+        held.append(event(1))
+    assert held.spool.fault == "disk hangs"
+    hangs[0] = False
+    held.append(event(2))
+    assert held.spool.fault is None
+    assert ids(held.drain()) == ["evt_2"]

@@ -180,3 +180,15 @@ def test_deals_on_a_thread() -> None:
         bring("bad")
     bring("good")
     assert written[-1] == "good"
+
+
+def test_nobody_waits_for_ever() -> None:
+    """A disk that hangs: the caller hears of it, the deal goes on, and the next ones are dealt with."""
+    deals = Deals()
+    bring = Grouped(deals, wait_s=0.05)
+    deals.gate.clear()
+    with pytest.raises(TimeoutError):
+        bring("a")
+    deals.gate.set()
+    bring("b")
+    assert deals.done == ["a", "b"]
