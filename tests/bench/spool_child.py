@@ -60,7 +60,7 @@ def open_spool(folder: Path, event_bytes: int, *, sync: bool) -> Callable[[int],
         offload=OneThread(),
         on_open=lambda _: None,
     )
-    spool.open(time.monotonic())
+    spool.open()
     labels = (("service_name", "pipelines-gateway"), ("event", "response_generation"), ("worker", "0"))
     lines = [texts.compact(texts.event(event_bytes, seed)) for seed in range(VARIANTS)]
 
