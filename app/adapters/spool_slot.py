@@ -104,21 +104,23 @@ class Slot:
         writer = self._writer
         if writer is None or writer.size_bytes >= self._segment_bytes:
             writer = self._roll()
-        address = writer.end
         try:
-            return Written(writer, address, writer.append(buffers, sync=self._sync))
+            return self._append(writer, buffers)
         except SyncError:
             # Sealed: this file is never synced again. What was in it before was synced, and is shipped.
             self._writer = None
         writer = self._roll()
-        address = writer.end
         try:
-            return Written(writer, address, writer.append(buffers, sync=self._sync))
+            return self._append(writer, buffers)
         except SyncError:
             self._writer = None
             self._segments.remove(writer)
             writer.remove()
             raise
+
+    def _append(self, writer: Segment, buffers: Sequence[bytes]) -> Written:
+        address = writer.end
+        return Written(writer, address, writer.append(buffers, sync=self._sync))
 
     def committed(self, written: Written, entries: Sequence[tuple[bytes, int, int]], now_s: float) -> None:
         """Take what was written among the undelivered: (stream key, nanosecond, length) of each frame."""

@@ -5,19 +5,18 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-import sys
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
 
 from tests.faults.order_trace import CALLS, Verdict, calls, event_id_of, judge
 from tests.faults.sizes import ORDERED_REQUESTS
 from tests.harness.load import Job, play
-from tests.harness.service import REPOSITORY, RunningService
+from tests.harness.service import RunningService
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from pathlib import Path
 
 CLIENTS = 8
 BATCH_EVERY = 10  # requests, of which one is a batch
@@ -56,30 +55,12 @@ class TracedService(RunningService):
         """What strace has written; complete once the service has ended."""
         return self.folder / "trace.txt"
 
-    def start(self) -> Self:
-        """As the service's own, under strace."""
-        strace = [
+    def under(self) -> list[str]:
+        """Return strace, with what is traced."""
+        return [
             *(require_strace(), "-D", "-f", "--seccomp-bpf", "-y", "-s", str(STRING_BYTES), "-e", "signal=none"),
             *("-e", "trace=" + ",".join(CALLS), "-o", str(self.trace)),
         ]
-        gunicorn = [Path(sys.executable).parent / "gunicorn", "--config", "gunicorn.conf.py", "wsgi:app"]
-        self.folder.mkdir(parents=True, exist_ok=True)
-        with self._stdout_path.open("ab") as stdout, self._stderr_path.open("ab") as stderr:
-            self._process = subprocess.Popen(
-                [*strace, *gunicorn],
-                cwd=REPOSITORY,
-                env=self.env,
-                stdin=subprocess.DEVNULL,
-                stdout=stdout,
-                stderr=stderr,
-                start_new_session=True,
-            )
-        try:
-            self._wait_until_healthy()
-        except BaseException:
-            self.kill()
-            raise
-        return self
 
 
 class Run(NamedTuple):

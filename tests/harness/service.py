@@ -95,7 +95,7 @@ class RunningService:
         gunicorn = Path(sys.executable).parent / "gunicorn"
         with self._stdout_path.open("ab") as stdout, self._stderr_path.open("ab") as stderr:
             self._process = subprocess.Popen(
-                [gunicorn, "--config", "gunicorn.conf.py", "wsgi:app"],
+                [*self.under(), gunicorn, "--config", "gunicorn.conf.py", "wsgi:app"],
                 cwd=REPOSITORY,
                 env=self.env,
                 stdin=subprocess.DEVNULL,
@@ -109,6 +109,10 @@ class RunningService:
             self.kill()
             raise
         return self
+
+    def under(self) -> list[str]:
+        """Return the command that the service is started under; nothing here, a tracer in a subclass."""
+        return []
 
     def stop(self, sig: signal.Signals = signal.SIGTERM, timeout_s: float = 30.0) -> int:
         """Send `sig` to the master, wait for its end, return its exit code (negative: the signal it died of).
