@@ -4,17 +4,26 @@ A bad row is refused with its line and its fault: a detector that silently finds
 """
 
 import re
-import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Final
 
 import re2
 
+from app.core.folding import fold
+from app.core.pseudonyms import Pseudonyms
 from app.core.redaction import redact
-from app.core.rules import Detector, FieldRule, NameTable, Rules, words_of
+from app.core.rules import Allowed, Detector, FieldRule, NameTable, Rules, names_of, words_of
+from app.core.table import Row, RuleError, is_texts, parse, rows
 from app.core.validators import PHONE_REGIONS, Validator, validators
+from app.core.walk import POLICY
 
-ACTIONS: Final = ("redact", "drop", "keep")
+__all__ = ["ACTIONS", "POLICY_ACTIONS", "RuleError", "load_rules"]
+
+ACTIONS: Final = ("redact", "pseudonymise", "drop", "keep")
+POLICY_ACTIONS: Final = ("keep", "redact", "hash", "drop")
+
+_KINDS: Final = ("settings", "detector", "deny", "allow", "field", "exempt", "policy")
 
 _MAX_MEM_BYTES: Final = 64 << 20
 """RE2's budget for one automaton. It is filled lazily; re2.Set has no slow path to fall back to when
@@ -23,52 +32,54 @@ it runs out, it would answer "nothing found", so the budget is far above what th
 # A text is searched as part of a longer one, so an anchor would make a pattern miss silently.
 _ANCHOR = re.compile(r"(?<!\\)(?:\\\\)*(?:\\[AzZ]|[$]|(?<!\[)\^)")
 _CLASS = re.compile(r"\[(?:\\.|[^\]\\])+\]")
-_NAME = re.compile(r"[a-z][a-z0-9_]{0,31}")
 
 # Texts in which a pattern that can match nothing shows itself.
 _PROBES: Final = (b"", b"a", b" ", b"a b")
 
 _DETECTOR_KEYS = frozenset(
-    ["name", "why", "patterns", "validate", "context", "not_after", "numbers", "action", "finds", "leaves"]
+    ["name", "why", "patterns", "validate", "context", "unless", "not_after", "not_before", "numbers", "action", "finds", "leaves"]
 )
+_DENY_KEYS = frozenset(["name", "why", "words", "action"])
+_ALLOW_KEYS = frozenset(["why", "values", "patterns", "detectors"])
 _FIELD_KEYS = frozenset(["name", "why", "names", "suffixes", "action"])
 _EXEMPT_KEYS = frozenset(["why", "names", "suffixes", "detectors"])
+_POLICY_KEYS = frozenset(["why", "events", "fields", "action"])
 _DEFAULT_REGIONS: Final = ("US", "GB")
+_DENIED: Final = "denied"
+
+# A word, or a part of a name that is one (`phone_number`, `string_to_md5`); a number may begin where it ends.
+_AS_PART: Final = "(?i)(?:[^a-z]|^)(?:{})(?:[^a-z]|$)"
+
+_EVENT = re.compile(r"[a-z][a-z0-9_.-]{0,63}|\*")
 
 
-class RuleError(Exception):
-    """A row of the table is wrong; `line` is where it starts (0: the whole file)."""
+def load_rules(text: str, pseudonyms: Pseudonyms | None = None, digests: Pseudonyms | None = None) -> Rules:
+    """Compile the table, try each row's own examples, and return it; raise RuleError for a bad row.
 
-    def __init__(self, line: int, fault: str) -> None:
-        """`fault` says what is wrong and what would be right."""
-        super().__init__(f"line {line}: {fault}" if line else fault)
-        self.line = line
-        self.fault = fault
-
-
-def load_rules(text: str) -> Rules:
-    """Compile the table, try each row's own examples, and return it; raise RuleError for a bad row."""
-    table = _parse(text)
+    `pseudonyms` are what the action `pseudonymise` gives (None: it redacts), `digests` what the policy `hash` gives
+    (None: those of `pseudonyms`; without either it redacts).
+    """
+    table = parse(text, _KINDS)
     checks = validators(_regions(table))
+    allowed = _Allowances([*rows(table, "allow", text)])
     detectors: list[Detector] = []
-    for row, line in _numbered(table, "detector", text):
-        compiled = _detectors(row, line, checks, len(detectors))
-        _try_examples(row, line, compiled)
+    for row in rows(table, "detector", text):
+        compiled = _detectors(row, checks, len(detectors))
+        _try_examples(row, compiled)
         detectors += compiled
-    fields = _field_rules(_numbered(table, "field", text))
-    exempt = _exemptions(_numbered(table, "exempt", text), _names_of(table))
-    return Rules(tuple(detectors), _compile_set(detectors), fields, exempt)
-
-
-def _parse(text: str) -> dict[str, Any]:
-    try:
-        table = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as exc:
-        raise RuleError(0, f"not TOML: {exc}") from exc
-    unknown = sorted(set(table) - {"settings", "detector", "field", "exempt"})
-    if unknown:
-        raise RuleError(0, f"unknown table {unknown[0]!r}; there are settings, detector, field and exempt")
-    return table
+    for row in rows(table, "deny", text):
+        detectors += _denied(row, len(detectors))
+    known = {row.keys.get("name", _DENIED) for kind in ("detector", "deny") for row in rows(table, kind, text)}
+    fields = _field_rules(rows(table, "field", text), allowed)
+    allowed.check(known | set(_names_in(table, "field")))
+    exempt = _exemptions(rows(table, "exempt", text), known)
+    compiled_all = tuple(replace(one, allowed=allowed.of(one.name)) for one in detectors)
+    return replace(
+        _compiled(compiled_all, fields, exempt),
+        policies=_policies(rows(table, "policy", text)),
+        pseudonyms=pseudonyms,
+        digests=digests or pseudonyms,
+    )
 
 
 def _regions(table: Mapping[str, Any]) -> Sequence[str]:
@@ -76,7 +87,7 @@ def _regions(table: Mapping[str, Any]) -> Sequence[str]:
     if not isinstance(settings, dict) or set(settings) - {"phone_regions"}:
         raise RuleError(0, "[settings] takes phone_regions, a list of country codes, and nothing else")
     regions = settings.get("phone_regions", list(_DEFAULT_REGIONS))
-    if not _is_texts(regions):
+    if not is_texts(regions):
         raise RuleError(0, "[settings] phone_regions: a list of country codes")
     unknown = sorted(set(regions) - PHONE_REGIONS)
     if unknown:
@@ -84,77 +95,80 @@ def _regions(table: Mapping[str, Any]) -> Sequence[str]:
     return list(regions)
 
 
-def _rows(table: Mapping[str, Any], kind: str) -> list[dict[str, Any]]:
-    rows = table.get(kind, [])
-    if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
-        raise RuleError(0, f"write [[{kind}]], one for each row")
-    return rows
+def _names_in(table: Mapping[str, Any], kind: str) -> list[str]:
+    """The names of all rows, those that are switched off included."""
+    return [row["name"] for row in table.get(kind, [])]
 
 
-def _numbered(table: Mapping[str, Any], kind: str, text: str) -> list[tuple[dict[str, Any], int]]:
-    rows = _rows(table, kind)
-    return list(zip(rows, _lines(text, kind, rows), strict=True))
-
-
-def _names_of(table: Mapping[str, Any]) -> set[str]:
-    """The names of all detectors, those that are switched off included."""
-    return {row["name"] for row in _rows(table, "detector")}
-
-
-def _lines(text: str, kind: str, rows: Sequence[object]) -> list[int]:
-    """The line at which each row of a kind starts, so that a fault can name it; 0 where TOML hides it."""
-    header = re.compile(rf"\s*\[\[\s*{kind}\s*\]\]")
-    lines = [number for number, line in enumerate(text.splitlines(), 1) if header.match(line)]
-    return lines if len(lines) == len(rows) else [0] * len(rows)
-
-
-def _detectors(row: Mapping[str, Any], line: int, checks: Mapping[str, Validator], order: int) -> list[Detector]:
-    _check_keys(row, line, _DETECTOR_KEYS, required=("name", "why", "patterns"))
-    action = _action(row, line)
-    validate = row.get("validate")
+def _detectors(row: Row, checks: Mapping[str, Validator], order: int) -> list[Detector]:
+    row.check_keys(_DETECTOR_KEYS, required=("name", "why", "patterns"))
+    action = row.choice("action", ACTIONS, "redact")
+    validate = row.keys.get("validate")
     if validate is not None and (not isinstance(validate, str) or validate not in checks):
-        raise RuleError(line, f"validate: unknown check {validate!r}; there are {', '.join(sorted(checks))}")
-    if not _is_texts(row["patterns"]) or not row["patterns"]:
-        raise RuleError(line, "patterns: a list of RE2 patterns")
-    if not isinstance(row.get("numbers", False), bool):
-        raise RuleError(line, "numbers: true or false")
+        raise row.fault(f"validate: unknown check {validate!r}; there are {', '.join(sorted(checks))}")
+    numbers = row.flag("numbers")
+    context = _words(row, "context", _AS_PART, is_part=True)
+    unless = _words(row, "unless", _AS_PART, is_part=True)
+    not_after = _words(row, "not_after", r"(?i)(?:{})[ :=\"'#.]{{0,3}}\z")
+    not_before = _words(row, "not_before", r"(?i)[ -]?(?:{})")
+    patterns = [_compile(pattern, row) for pattern in row.some_texts("patterns", "RE2 patterns")]
     if action == "keep":
         return []
     return [
         Detector(
-            name=row["name"],
-            pattern=_compile(pattern, line),
+            name=row.keys["name"],
+            pattern=pattern,
             action=action,
             order=order + place,
             validate=checks[validate] if validate else None,
-            context=_word_pattern(row, "context", line),
-            not_after=_word_pattern(row, "not_after", line),
-            numbers=row.get("numbers", False),
+            context=context,
+            unless=unless,
+            not_after=not_after,
+            not_before=not_before,
+            numbers=numbers,
         )
-        for place, pattern in enumerate(row["patterns"])
+        for place, pattern in enumerate(patterns)
     ]
 
 
-def _compile(pattern: str, line: int) -> Any:
+def _compile(pattern: str, row: Row) -> Any:
     if _ANCHOR.search(_CLASS.sub("", pattern)):
-        raise RuleError(line, "patterns: no ^, $, \\A or \\z: texts are searched inside; use \\b")
-    try:
-        compiled = re2.compile(pattern, _options())
-    except re2.error as exc:
-        raise RuleError(line, f"patterns: not RE2 syntax: {_message(exc)}") from exc
+        raise row.fault("patterns: no ^, $, \\A or \\z: texts are searched inside; use \\b")
+    compiled = _re2(pattern, lambda message: row.fault(f"patterns: not RE2 syntax: {message}"))
     if any(match.start() == match.end() for text in _PROBES for match in compiled.finditer(text)):
-        raise RuleError(line, "patterns: matches the empty text")
+        raise row.fault("patterns: matches the empty text")
     return compiled
 
 
-def _compile_set(detectors: Sequence[Detector]) -> Any:
+def _re2(pattern: str, fault: Callable[[str], Exception] | None = None) -> Any:
+    try:
+        return re2.compile(pattern, _options())
+    except re2.error as exc:
+        if fault is None:
+            raise
+        raise fault(_message(exc)) from exc
+
+
+def _compiled(
+    detectors: tuple[Detector, ...], fields: NameTable[FieldRule], exempt: NameTable[frozenset[str]]
+) -> Rules:
+    """The rules with all patterns, and each context once, in one set, and what redaction itself leaves behind."""
     if not detectors:
-        return None
+        return Rules((), None, fields, exempt)
     together = re2.Set.SearchSet(_options())
     for detector in detectors:
         together.Add(detector.pattern.pattern)
+    contexts: dict[str, int] = {}
+    for detector in detectors:
+        if detector.context is not None and detector.context.pattern not in contexts:
+            contexts[detector.context.pattern] = together.Add(detector.context.pattern)
     together.Compile()
-    return together
+    placed = tuple(
+        replace(one, context_place=None if one.context is None else contexts[one.context.pattern]) for one in detectors
+    )
+    names = "|".join(sorted(name.upper() for name in {*names_of(detectors, fields), POLICY}))
+    marks = _re2(rf"\[REDACTED\]|\[REDACTED_(?:{names})\]|\[(?:{names}):[a-z0-9][a-z0-9_-]{{0,15}}:[0-9a-f]{{32}}\]")
+    return Rules(placed, together, fields, exempt, marks)
 
 
 def _options() -> Any:
@@ -164,99 +178,145 @@ def _options() -> Any:
     return options
 
 
-def _word_pattern(row: Mapping[str, Any], key: str, line: int) -> Any:
-    words = row.get(key)
-    if words is None:
-        return None
-    if not _is_texts(words) or not words:
-        raise RuleError(line, f"{key}: a list of words")
-    return re2.compile("(?i)(?:" + "|".join(map(_whole_word, words)) + ")", _options())
+def _words(row: Row, key: str, frame: str, *, is_part: bool = False) -> Any:
+    """Words of a row as a pattern; `is_part`: also as a part of a name (`string_to_md5`)."""
+    words = row.some_texts(key, "words")
+    written = [str(re2.escape(fold(word))) if is_part else _whole_word(word) for word in words]
+    return _re2(frame.format("|".join(written))) if words else None
 
 
 def _whole_word(word: str) -> str:
-    """A word as a pattern; where it ends in a sign (`No.`) there is no word's end to ask for."""
-    ahead = r"\b" if word[:1].isalnum() else ""
-    behind = r"\b" if word[-1:].isalnum() else ""
-    return ahead + str(re2.escape(word)) + behind
+    """A word as a pattern; where it ends in a sign (`No.`), or in a letter that RE2's \\b does not know, none is asked for."""
+    plain = fold(word)
+    ahead = r"\b" if plain[:1].isascii() and plain[:1].isalnum() else ""
+    behind = r"\b" if plain[-1:].isascii() and plain[-1:].isalnum() else ""
+    return ahead + str(re2.escape(plain)) + behind
 
 
-def _field_rules(rows: Sequence[tuple[dict[str, Any], int]]) -> NameTable[FieldRule]:
+def _denied(row: Row, order: int) -> list[Detector]:
+    row.check_keys(_DENY_KEYS, required=("why", "words"))
+    action = row.choice("action", ACTIONS, "redact")
+    words = row.some_texts("words", "words")
+    if not all(fold(word).strip() for word in words):
+        raise row.fault("words: none may be empty")
+    pattern = _re2("(?i)(?:" + "|".join(map(_whole_word, words)) + ")")
+    name = row.keys.get("name", _DENIED)
+    return [] if action == "keep" else [Detector(name=name, pattern=pattern, action=action, order=order)]
+
+
+class _Allowances:
+    """The allow-list: what each detector or field leaves alone."""
+
+    def __init__(self, listed: Sequence[Row]) -> None:
+        self._rows = listed
+        self._values: dict[str | None, set[str]] = {}
+        self._patterns: dict[str | None, list[Any]] = {}
+        for row in listed:
+            row.check_keys(_ALLOW_KEYS, required=("why",))
+            values = [fold(value).casefold() for value in row.some_texts("values", "values")]
+            patterns = [self._pattern(pattern, row) for pattern in row.some_texts("patterns", "RE2 patterns")]
+            if not values and not patterns:
+                raise row.fault("values, patterns: at least one")
+            for name in row.some_texts("detectors", "detector or field names") or [None]:
+                self._values.setdefault(name, set()).update(values)
+                self._patterns.setdefault(name, []).extend(patterns)
+
+    def check(self, known: set[str]) -> None:
+        """Refuse a row that speaks of a detector or field that there is not."""
+        for row in self._rows:
+            unknown = sorted(set(row.texts("detectors", "names")) - known)
+            if unknown:
+                raise row.fault(f"detectors: there is no detector or field {unknown[0]!r}")
+
+    def of(self, name: str) -> Allowed | None:
+        """Return what a detector or field leaves alone, or None."""
+        values = self._values.get(None, set()) | self._values.get(name, set())
+        patterns = (*self._patterns.get(None, ()), *self._patterns.get(name, ()))
+        return Allowed(frozenset(values), patterns) if values or patterns else None
+
+    def _pattern(self, pattern: str, row: Row) -> Any:
+        return _re2(f"(?i){pattern}", lambda message: row.fault(f"patterns: not RE2 syntax: {message}"))
+
+
+def _field_rules(listed: Sequence[Row], allowed: _Allowances) -> NameTable[FieldRule]:
     names: dict[str, FieldRule] = {}
     suffixes: dict[str, FieldRule] = {}
-    for row, line in rows:
-        _check_keys(row, line, _FIELD_KEYS, required=("name", "why"))
-        action = _action(row, line)
-        exact, last = _names(row, line)
+    for row in listed:
+        row.check_keys(_FIELD_KEYS, required=("name", "why"))
+        action = row.choice("action", ACTIONS, "redact")
+        exact, last = _names(row)
         if action != "keep":
-            rule = FieldRule(row["name"], action)
+            rule = FieldRule(row.keys["name"], action, allowed.of(row.keys["name"]))
             names.update(dict.fromkeys(exact, rule))
             suffixes.update(dict.fromkeys(last, rule))
     return NameTable(names, suffixes)
 
 
-def _exemptions(rows: Sequence[tuple[dict[str, Any], int]], known: set[str]) -> NameTable[frozenset[str]]:
+def _exemptions(listed: Sequence[Row], known: set[str]) -> NameTable[frozenset[str]]:
     names: dict[str, frozenset[str]] = {}
     suffixes: dict[str, frozenset[str]] = {}
-    for row, line in rows:
-        _check_keys(row, line, _EXEMPT_KEYS, required=("why", "detectors"))
-        if not _is_texts(row["detectors"]):
-            raise RuleError(line, "detectors: a list of detector names")
-        unknown = sorted(set(row["detectors"]) - known)
+    for row in listed:
+        row.check_keys(_EXEMPT_KEYS, required=("why", "detectors"))
+        detectors = frozenset(row.texts("detectors", "detector names"))
+        unknown = sorted(detectors - known)
         if unknown:
-            raise RuleError(line, f"detectors: there is no detector {unknown[0]!r}")
-        exact, last = _names(row, line)
-        detectors = frozenset(row["detectors"])
+            raise row.fault(f"detectors: there is no detector {unknown[0]!r}")
+        exact, last = _names(row)
         names.update(dict.fromkeys(exact, detectors))
         suffixes.update(dict.fromkeys(last, detectors))
     return NameTable(names, suffixes)
 
 
-def _try_examples(row: Mapping[str, Any], line: int, own: Sequence[Detector]) -> None:
-    """A row's own examples: one that misses what it was written for stops the start."""
-    alone = Rules(tuple(own), _compile_set(own), NameTable({}, {}), NameTable({}, {}))
-    for key, wanted in (("finds", True), ("leaves", False)):
-        examples = row.get(key, [])
-        if not _is_texts(examples):
-            raise RuleError(line, f"{key}: a list of texts")
-        for place, example in enumerate(examples if own else ()):
-            if bool(redact(example, alone).findings) is not wanted:
-                verb = "finds nothing in" if wanted else "finds something in"
-                raise RuleError(line, f"{row['name']} {verb} example {place + 1} of `{key}`")
-
-
-def _check_keys(row: Mapping[str, Any], line: int, known: frozenset[str], required: Sequence[str]) -> None:
-    for key in required:
-        if not row.get(key):
-            raise RuleError(line, f"{key} is missing")
-    unknown = sorted(set(row) - known)
-    if unknown:
-        raise RuleError(line, f"unknown key {unknown[0]!r}; there are {', '.join(sorted(known))}")
-    if "name" in row and not (isinstance(row["name"], str) and _NAME.fullmatch(row["name"])):
-        raise RuleError(line, "name: lower-case letters, digits and _, 32 at most")
-
-
-def _action(row: Mapping[str, Any], line: int) -> str:
-    action = row.get("action", "redact")
-    if action not in ACTIONS:
-        raise RuleError(line, f"action: one of {', '.join(ACTIONS)}")
-    return str(action)
-
-
-def _names(row: Mapping[str, Any], line: int) -> tuple[list[str], list[str]]:
+def _names(row: Row) -> tuple[list[str], list[str]]:
     """The names and the suffixes of a row, each as its words run together."""
-    found = []
-    for key in ("names", "suffixes"):
-        names = row.get(key, [])
-        if not _is_texts(names):
-            raise RuleError(line, f"{key}: a list of field names")
-        found.append(["".join(words_of(name)) for name in names])
+    found = [["".join(words_of(name)) for name in row.texts(key, "field names")] for key in ("names", "suffixes")]
     if not any(found):
-        raise RuleError(line, "names, suffixes: at least one field name")
+        raise row.fault("names, suffixes: at least one field name")
     return found[0], found[1]
 
 
-def _is_texts(value: Any) -> bool:
-    return isinstance(value, list) and all(isinstance(item, str) for item in value)
+def _policies(listed: Sequence[Row]) -> dict[str, dict[str, Any]]:
+    """By event type a tree of field names. What is said of an event type holds instead of what is said of `*`."""
+    said: dict[str, dict[tuple[str, ...], str]] = {}
+    for row in listed:
+        row.check_keys(_POLICY_KEYS, required=("why", "events", "fields", "action"))
+        action = row.choice("action", POLICY_ACTIONS, "")
+        for event in row.texts("events", "event types, or *"):
+            if not _EVENT.fullmatch(event):
+                raise row.fault("events: event types, as /log takes them, or *")
+            for written in row.texts("fields", "paths, such as response.text"):
+                path = tuple(written.split("."))
+                if not all(path):
+                    raise row.fault("fields: paths, such as response.text; * stands for any name or item")
+                if action == "drop" and path[-1] == "*":
+                    raise row.fault("fields: what is dropped has a name; * is any name or item")
+                if said.setdefault(event, {}).setdefault(path, action) != action:
+                    raise row.fault(f"fields: {written} already has another policy for {event}")
+    everywhere = said.get("*", {})
+    return {event: _tree({**everywhere, **paths}) for event, paths in said.items()}
+
+
+def _tree(paths: Mapping[tuple[str, ...], str]) -> dict[str, Any]:
+    """Paths as a tree; where one path goes on behind another's end, the shorter one decides."""
+    tree: dict[str, Any] = {}
+    for path in sorted(paths, key=len):
+        node: Any = tree
+        for step in path[:-1]:
+            node = node.setdefault(step, {}) if isinstance(node, dict) else node
+        if isinstance(node, dict):
+            node.setdefault(path[-1], paths[path])
+    return tree
+
+
+def _try_examples(row: Row, own: Sequence[Detector]) -> None:
+    """A row's own examples: one that misses what it was written for stops the start."""
+    alone = _compiled(tuple(own), NameTable({}, {}), NameTable({}, {}))
+    for key, wanted in (("finds", True), ("leaves", False)):
+        examples = row.texts(key, "texts")
+        for place, example in enumerate(examples if own else ()):
+            if bool(redact(example, alone).findings) is not wanted:
+                verb = "finds nothing in" if wanted else "finds something in"
+                raise row.fault(f"{row.keys['name']} {verb} example {place + 1} of `{key}`")
 
 
 def _message(exc: Exception) -> str:

@@ -75,6 +75,8 @@ class RedactedPayload(NamedTuple):
 
     value: Any
     findings: tuple[Finding, ...]
+    unasked: int = 0
+    """How many phone numbers were replaced without asking their country's plan: there were too many to ask."""
 
     @property
     def fields(self) -> list[str]:

@@ -28,6 +28,27 @@ def fold(text: str) -> str:
     return text if text.isascii() else text.translate(_FOLDING)
 
 
+def fold_bytes(text: str) -> bytes:
+    """Return the folded text in UTF-8: `fold(text).encode()`, in a tenth of the time where nothing needs folding.
+
+    Raises UnicodeEncodeError for a lone surrogate.
+    """
+    data = text.encode()
+    if text.isascii():
+        return data
+    # What is not ASCII, once each: most texts have a few such characters (quotes, accents), many times.
+    if _PLAIN_SIGNS.issuperset(rare := set(data.translate(None, _ASCII).decode())):
+        return data
+    _PLAIN_SIGNS.update([sign for sign in rare if _FOLDING[ord(sign)] == sign])
+    rare -= _PLAIN_SIGNS
+    if len(rare) > _MANY_SIGNS:
+        return text.translate(_FOLDING).encode()
+    # What a character folds to folds to itself, so one after the other is the same as all at once.
+    for sign in rare:
+        text = text.replace(sign, _FOLDING[ord(sign)])
+    return text.encode()
+
+
 def original_spans(text: str, spans: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
     """Return where spans of the folded text's bytes stand in `text`, in characters; both in order, without overlap.
 
@@ -79,6 +100,14 @@ def _plain(sign: str) -> str:
 
 
 _FOLDING = _Folding()
+
+_PLAIN_SIGNS: Final[set[str]] = set()
+"""Characters seen that are matched as they are; Unicode bounds it."""
+
+_MANY_SIGNS: Final = 8
+"""From here on one walk over the text takes less time than so many replacements."""
+
+_ASCII: Final = bytes(range(128))
 
 
 class _Sizes(dict[int, int]):

@@ -1,12 +1,13 @@
-"""What redaction goes by: detectors, field names, exemptions. `core.detectors` reads them from a table."""
+"""What redaction goes by: detectors, field names, exemptions, lists, policies. `core.detectors` reads them from a table."""
 
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final, Generic, TypeVar
+from typing import Any, Final, Generic, TypeVar, Union
 
 from app.core.folding import fold
-from app.core.validators import Validator
+from app.core.pseudonyms import Pseudonyms
+from app.core.candidates import Validator
 
 T = TypeVar("T")
 
@@ -20,26 +21,49 @@ _SUFFIX_WORDS: Final = 6
 
 _WORDS = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[0-9]+|[^\W\d_a-zA-Z]+")
 
+PolicyTree = Mapping[str, Union["PolicyTree", str]]
+"""What an event type's policies say of its payload: by a member's name (`*`: any member or item) an action, or what
+they say of what is below it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Allowed:
+    """What a detector or field leaves alone though it looks like what it is after."""
+
+    values: frozenset[str]
+    """Folded and in lower case."""
+    patterns: tuple[Any, ...]
+    """Compiled; each must match the whole value."""
+
+    def __call__(self, value: str) -> bool:
+        """Whether the list has the value; `value` is folded."""
+        plain = value.casefold()
+        return plain in self.values or any(pattern.fullmatch(plain) is not None for pattern in self.patterns)
+
 
 @dataclass(frozen=True, slots=True)
 class Detector:
-    """One row: what it is called and how it decides."""
+    """One pattern of a row: what it is called and how it decides."""
 
     name: str
     pattern: Any
+    """Compiled. Where it has groups, the first that takes part is what is found, and the rest only stands around it."""
     action: str
     order: int
     """Place in the table; of two findings alike, the earlier row names it."""
-    validate: Validator | None
-    context: Any
-    """A compiled pattern of the words that must stand before, or None."""
-    not_after: Any
-    numbers: bool
-
-    @property
-    def replacement(self) -> str:
-        """What a finding reads as afterwards: `[REDACTED_EMAIL]`, or nothing for `drop`."""
-        return "" if self.action == "drop" else f"{MARK}{self.name.upper()}]"
+    validate: Validator | None = None
+    context: Any = None
+    """A compiled pattern of the words of which one must stand close before, or right behind; None: none need stand."""
+    context_place: int | None = None
+    """The context's place in `Rules.any_of`."""
+    unless: Any = None
+    """A compiled pattern of the words of which none may stand close before."""
+    not_after: Any = None
+    """A compiled pattern that must not match what stands before, up to the match."""
+    not_before: Any = None
+    """A compiled pattern that must not match what stands right behind."""
+    numbers: bool = False
+    allowed: Allowed | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,11 +72,7 @@ class FieldRule:
 
     name: str
     action: str
-
-    @property
-    def replacement(self) -> str:
-        """What stands in the value's place."""
-        return f"{MARK}{self.name.upper()}]"
+    allowed: Allowed | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,17 +103,45 @@ class Rules:
 
     detectors: tuple[Detector, ...]
     any_of: Any = field(repr=False)
-    """re2.Set over all patterns: one pass says which of them occur at all."""
+    """re2.Set over all patterns and, behind them, all contexts: one pass says which of them occur at all."""
     fields: NameTable[FieldRule]
     exempt: NameTable[frozenset[str]]
+    marks: Any = field(default=None, repr=False)
+    """A compiled pattern of what redaction leaves in a value's place: no detector looks into it."""
+    policies: Mapping[str, PolicyTree] = field(default_factory=dict)
+    """By event type; `*` is for those that are not listed."""
+    pseudonyms: Pseudonyms | None = field(default=None, repr=False)
+    """None: what asks for a pseudonym is redacted."""
+    digests: Pseudonyms | None = field(default=None, repr=False)
+    """What makes the digests of the policy `hash`; None: what asks for one is redacted."""
     memory: dict[str, Any] = field(default_factory=dict, repr=False, compare=False)
-    """What `core.redaction` has made of field names with this table; it keeps it small."""
+    """What `core.walk` has made of field names with this table; it keeps it small."""
 
     @property
     def names(self) -> frozenset[str]:
         """The names that a finding can bear."""
-        fields = (*self.fields.names.values(), *self.fields.suffixes.values())
-        return frozenset([row.name for row in self.detectors] + [row.name for row in fields])
+        return names_of(self.detectors, self.fields)
+
+    def occurring(self, data: bytes) -> list[Detector]:
+        """Return the detectors whose pattern, and whose context, occurs anywhere in folded text, in the table's order."""
+        places = self.any_of.Match(data) if self.any_of is not None else None  # None where nothing occurs
+        if not places:
+            return []
+        there, detectors = set(places), self.detectors
+        occurring = [detectors[place] for place in sorted(there) if place < len(detectors)]
+        return [one for one in occurring if one.context_place is None or one.context_place in there]
+
+    def policy(self, event: str | None) -> PolicyTree | None:
+        """Return what is said of an event type's fields, or None where nothing is."""
+        if not self.policies or event is None:
+            return None
+        return self.policies.get(event) or self.policies.get("*")
+
+
+def names_of(detectors: tuple[Detector, ...], fields: NameTable[FieldRule]) -> frozenset[str]:
+    """Return the names that findings of these rows can bear."""
+    rows = (*fields.names.values(), *fields.suffixes.values())
+    return frozenset([row.name for row in detectors] + [row.name for row in rows])
 
 
 def words_of(name: str) -> list[str]:

@@ -1,24 +1,33 @@
 """What detectors find in one text: spans of its folded form, in bytes.
 
 Time is linear in the text: RE2 does not backtrack, a candidate that code is asked about is short, and
-numbering plans are asked a bounded number of times a kilobyte.
+numbering plans are asked a bounded number of times.
 """
 
-from collections.abc import Iterator, Sequence
+import re
+from bisect import bisect_right
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any, Final
 
 from app.core.rules import Detector
-from app.core.validators import Candidate, Validator
+from app.core.candidates import Candidate, Validator
 
 CONTEXT_BYTES: Final = 48
 """How far before a match its context words may stand: "within a few words" (redaction.md)."""
 
-MAX_ASKED_PER_KB: Final = 32
-"""How often numbering plans may be asked; past it a candidate is redacted unasked (redaction.md)."""
+CONTEXT_BEHIND_BYTES: Final = 24
+"""How far behind it: "0151 496 0123 is my number"."""
 
 _LONG_CANDIDATE: Final = 256
 """A longer candidate that fails is not looked into: of what has no bound, the whole fails when no part would do."""
+
+# Where what a word announces ends: another sentence or paragraph, another small number ("mobile traffic: 82 % of
+# 2324821"; not another telephone number). One dot may be an abbreviation's ("Tel. ").
+_BREAK: Final = re.compile(rb"(?:[a-z)\]]{2}|\d)[.!?;]\s|\n\s*\n|(?<![\d .\-()+])\s?\d{1,4}(?![\d.\-() ])|\d%")
+
+_WORD = re.compile(rb"\w")
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,15 +41,17 @@ class Span:
 
 @dataclass(slots=True)
 class Budget:
-    """How many questions to numbering plans are left; one for all texts of a value."""
+    """How many questions to numbering plans are left for all texts of a value, and how often none was."""
 
     left: int
+    unasked: int = 0
 
 
-def find(data: bytes, detectors: Sequence[Detector], *, is_number: bool, budget: Budget) -> list[Span]:
+def find(data: bytes, detectors: Sequence[Detector], marks: Any, *, is_number: bool, budget: Budget) -> list[Span]:
     """Return what the detectors find in folded text, in order and without overlap.
 
-    Overlapping spans become one, named by the longest of them (of equals, by the earlier row).
+    Overlapping spans become one, named by the longest of them (of equals, by the earlier row). `marks` recognises
+    what redaction left there before: nothing of it is found.
     """
     spans = [
         span
@@ -48,44 +59,82 @@ def find(data: bytes, detectors: Sequence[Detector], *, is_number: bool, budget:
         if detector.numbers or not is_number
         for span in _of_detector(data, detector, budget)
     ]
+    if spans and marks is not None and b"[" in data:
+        spans = list(_outside(data, spans, [match.span() for match in marks.finditer(data)]))
     return _merged(spans) if len(spans) > 1 else spans
 
 
 def _of_detector(data: bytes, detector: Detector, budget: Budget) -> Iterator[Span]:
     position = 0
     while position < len(data) and (match := detector.pattern.search(data, position)) is not None:
-        start, end = match.span()
+        start, end = _found(match)
         if start == end:
-            position = end + 1
+            position = max(end, match.end()) + 1
             continue
-        fitting = _fitting_end(detector, data, start, end, budget)
-        if fitting is not None:
-            yield Span(start, fitting, detector)
-            position = fitting
-        elif detector.validate is not None and end - start <= _LONG_CANDIDATE:
-            # A rejected candidate may hold a true one: look again behind its first group.
-            position = _next_group(data, start, end)
-        else:
-            position = end
+        position = end
+        for first, last in _fitting(detector, data, start, end, budget):
+            yield Span(first, last, detector)
+            position = last
+        if position == end and detector.validate is not None and end - start <= _LONG_CANDIDATE:
+            # What was rejected may hold a true value: look again behind its first group.
+            position = _next_group(data, start, end) if detector.validate.restarts else end
 
 
-def _fitting_end(detector: Detector, data: bytes, start: int, end: int, budget: Budget) -> int | None:
-    """Where the value that starts at `start` ends, or None where there is none."""
+def _found(match: Any) -> tuple[int, int]:
+    """The span of the first group that takes part, or of the whole match where the pattern has no group."""
+    for group in range(1, match.re.groups + 1):
+        span: tuple[int, int] = match.span(group)
+        if span[0] >= 0:
+            return span
+    whole: tuple[int, int] = match.span()
+    return whole
+
+
+def _fitting(detector: Detector, data: bytes, start: int, end: int, budget: Budget) -> Iterable[tuple[int, int]]:
+    """What of the candidate is what the detector is after."""
     ahead = data[max(0, start - CONTEXT_BYTES) : start]
-    if detector.context is not None and detector.context.search(ahead) is None:
-        return None
-    if detector.not_after is not None and _ends_with_word(detector.not_after, ahead):
-        return None
-    if detector.validate is None:
-        return end
-    for stop in _stops(detector.validate, data, start, end):
+    if detector.context is not None and not _has_context(detector.context, ahead, data[end:]):
+        return
+    if detector.unless is not None and detector.unless.search(ahead) is not None:
+        return
+    if detector.not_after is not None and detector.not_after.search(ahead) is not None:
+        return
+    if detector.not_before is not None and detector.not_before.match(data, end) is not None:
+        return
+    allowed, tail = detector.allowed, detector.validate.tail if detector.validate is not None else None
+    for first, last in _values(detector.validate, data, start, end, budget):
+        if allowed is None or not allowed(data[first:last].decode(errors="replace")):
+            more = tail.match(data, last) if tail is not None else None
+            yield first, last if more is None else more.end()
+
+
+def _values(
+    validator: Validator | None, data: bytes, start: int, end: int, budget: Budget
+) -> Iterable[tuple[int, int]]:
+    if validator is None:
+        yield start, end
+    elif validator.locate is not None:
+        for first, last in validator.locate(_candidate(data, start, end)):
+            yield start + first, start + last
+    else:
+        stop = _fitting_end(validator, data, start, end, budget)
+        if stop is not None:
+            yield start, stop
+
+
+def _fitting_end(validator: Validator, data: bytes, start: int, end: int, budget: Budget) -> int | None:
+    """Where the value that starts at `start` ends, or None where there is none."""
+    for stop in _stops(validator, data, start, end):
         found = _candidate(data, start, stop)
-        if not detector.validate.check(found):
+        if not validator.check(found):
             continue
-        if detector.validate.ask is None or budget.left <= 0:
+        if validator.ask is None:
             return stop
-        budget.left -= detector.validate.questions
-        if detector.validate.ask(found):
+        if budget.left <= 0:
+            budget.unasked += 1
+            return stop
+        budget.left -= validator.questions
+        if validator.ask(found):
             return stop
     return None
 
@@ -107,10 +156,15 @@ def _candidate(data: bytes, start: int, end: int) -> Candidate:
     )
 
 
-def _ends_with_word(words: Any, ahead: bytes) -> bool:
-    """Whether one of the words stands right before the match: "version 1.2.3.4", "v1.2.3.4"."""
-    close = ahead.rstrip(b" :=\"'")
-    return any(found.end() == len(close) for found in words.finditer(close))
+def _has_context(words: Any, ahead: bytes, behind: bytes) -> bool:
+    """Whether one of the words announces the match, in the same sentence, or names it right behind."""
+    last = None
+    for last in words.finditer(ahead):  # noqa: B007 - the last one is the closest
+        pass
+    if last is not None and _BREAK.search(ahead, last.end() - 1) is None:
+        return True
+    after = words.search(behind[:CONTEXT_BEHIND_BYTES])
+    return after is not None and _BREAK.search(behind, 0, after.start() + 1) is None
 
 
 def _next_group(data: bytes, start: int, end: int) -> int:
@@ -118,6 +172,21 @@ def _next_group(data: bytes, start: int, end: int) -> int:
         if not chr(data[place]).isalnum():
             return place + 1
     return end
+
+
+def _outside(data: bytes, spans: Iterable[Span], marks: Sequence[tuple[int, int]]) -> Iterator[Span]:
+    """The spans without the marks (in order): what stands glued to a mark is found, the mark is not."""
+    ends = [end for _, end in marks]
+    for span in spans:
+        start = span.start
+        for first, last in islice(marks, bisect_right(ends, start), None):
+            if first >= span.end:
+                break
+            if _WORD.search(data, start, first):
+                yield Span(start, first, span.detector)
+            start = last
+        if start == span.start or _WORD.search(data, start, span.end):
+            yield Span(start, span.end, span.detector)
 
 
 def _merged(spans: list[Span]) -> list[Span]:

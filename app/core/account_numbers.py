@@ -1,0 +1,127 @@
+"""Payment cards, bank accounts and US social security numbers: the arithmetic that tells them from other numbers."""
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Final
+
+from app.core.candidates import Candidate
+
+# ISO/IEC 7812 issuer ranges and the lengths they issue: (lowest prefix, highest prefix, lengths).
+_ISSUERS: Final[tuple[tuple[str, str, frozenset[int]], ...]] = (
+    ("4", "4", frozenset({13, 16, 19})),  # Visa
+    ("51", "55", frozenset({16})),  # Mastercard
+    ("2221", "2720", frozenset({16})),  # Mastercard, 2-series
+    ("34", "34", frozenset({15})),  # American Express
+    ("37", "37", frozenset({15})),
+    ("300", "305", frozenset({14, 16, 19})),  # Diners Club
+    ("36", "36", frozenset({14, 16, 19})),
+    ("38", "39", frozenset({14, 16, 19})),
+    ("6011", "6011", frozenset({16, 19})),  # Discover
+    ("644", "659", frozenset({16, 19})),
+    ("35", "35", frozenset({16, 19})),  # JCB: 3528 to 3589, and what test data has of its neighbours
+    ("2131", "2131", frozenset({15})),  # JCB, of old
+    ("1800", "1800", frozenset({15})),
+    ("62", "62", frozenset({16, 17, 18, 19})),  # UnionPay
+    ("81", "81", frozenset({16, 17, 18, 19})),
+    ("50", "50", frozenset({12, 13, 14, 15, 16, 17, 18, 19})),  # Maestro
+    ("56", "58", frozenset({12, 13, 14, 15, 16, 17, 18, 19})),
+    ("60", "60", frozenset({16})),  # RuPay
+    ("63", "63", frozenset({12, 13, 14, 15, 16, 17, 18, 19})),
+    ("67", "67", frozenset({12, 13, 14, 15, 16, 17, 18, 19})),
+    ("2200", "2204", frozenset({16, 17, 18, 19})),  # Mir
+    ("9792", "9792", frozenset({16})),  # Troy
+)
+
+_MIN_CARD: Final = 12
+_MAX_CARD: Final = 19
+
+_LAYOUTS: Final = frozenset({(4, 4, 4, 4), (4, 4, 4, 4, 3), (4, 6, 5), (4, 6, 4), (4, 4, 4, 1), (4, 4, 4, 7), (4, 4, 5), (6, 13)})
+"""How digits are grouped on cards."""
+
+_LUHN_DOUBLED: Final = bytes.maketrans(b"0123456789", bytes((0, 2, 4, 6, 8, 1, 3, 5, 7, 9)))
+_LUHN_PLAIN: Final = bytes.maketrans(b"0123456789", bytes(range(10)))
+
+_DIGITS: Final = re.compile("[0-9]+")
+_SIGNS: Final = re.compile("[A-Za-z0-9]")
+
+_LENGTHS: Final = (
+    "AD24 AE23 AL28 AT20 AZ28 BA20 BE16 BG22 BH22 BI27 BR29 BY28 CH21 CR22 CY28 CZ24 DE22 DJ27 DK18 DO28 EE20 EG29 "
+    "ES24 FI18 FK18 FO18 FR27 GB22 GE22 GI23 GL18 GR27 GT28 HN28 HR21 HU28 IE22 IL23 IQ23 IS26 IT27 JO30 KW30 KZ20 "
+    "LB28 LC32 LI21 LT20 LU20 LV21 LY25 MC27 MD24 ME22 MK19 MN20 MR27 MT31 MU30 NI28 NL18 NO15 OM23 PK24 PL28 PS29 "
+    "PT25 QA29 RO24 RS22 RU33 SA24 SC31 SD18 SE24 SI19 SK24 SM27 SO23 ST25 SV28 TL23 TN24 TR26 UA29 VA22 VG24 XK20 "
+    "YE30"
+)
+IBAN_LENGTHS: Final[Mapping[str, int]] = {entry[:2]: int(entry[2:]) for entry in _LENGTHS.split()}
+"""Characters of an IBAN by its country (SWIFT's registry of IBAN formats)."""
+
+_MODULUS: Final = 97
+
+
+def cards(found: Candidate) -> Iterator[tuple[int, int]]:
+    """Luhn's check digit and an issuer's prefix and length; Luhn alone passes one number in ten.
+
+    Yields whole groups of digits: those of a layout that cards bear wherever they stand in a row of numbers, any
+    other grouping only if it is the whole row.
+    """
+    text = found.text
+    groups = [match.span() for match in _DIGITS.finditer(text)]
+    first = 1 if found.before[-1:].isdigit() else 0
+    last = len(groups) - (1 if found.after[:1].isdigit() else 0)
+    is_whole = first == 0 and last == len(groups) and not found.is_inside_longer(" -.")
+    while first < last:
+        end = _card_end(text, groups, first, last, is_whole=is_whole)
+        if end is None:
+            first += 1
+        else:
+            yield groups[first][0], groups[end][1]
+            first = end + 1
+
+
+def iban(found: Candidate) -> Iterator[tuple[int, int]]:
+    """As many signs as the country's accounts have, and ISO 7064's remainder (ISO 13616); case and spaces do not count."""
+    text = found.text
+    length = IBAN_LENGTHS.get(text[:2].upper(), 0)
+    places = [match.start() for match in _SIGNS.finditer(text)]
+    if not length or len(places) < length:
+        return
+    end = places[length - 1] + 1
+    behind = text[end : end + 1] or found.after[:1]
+    signs = "".join(text[place] for place in places[:length]).upper()
+    if not behind.isalnum() and int("".join(str(int(sign, 36)) for sign in signs[4:] + signs[:4])) % _MODULUS == 1:
+        yield 0, end
+
+
+def ssn(found: Candidate) -> bool:
+    """A US social security number that can have been issued (SSA POMS RM 10201.030)."""
+    digits = found.digits
+    area, group, serial = digits[:3], digits[3:5], digits[5:]
+    issued = area not in {"000", "666"} and area < "900" and group != "00" and serial != "0000"
+    return issued and not found.is_inside_longer("-. ")
+
+
+def _card_end(
+    text: str, groups: Sequence[tuple[int, int]], first: int, last: int, *, is_whole: bool
+) -> int | None:
+    """The last group of the longest number that starts at a group, or None."""
+    digits = ""
+    sizes: tuple[int, ...] = ()
+    fitting = None
+    for index in range(first, min(last, first + _MAX_CARD)):
+        start, end = groups[index]
+        digits += text[start:end]
+        sizes += (end - start,)
+        if len(digits) > _MAX_CARD:
+            break
+        usual = sizes in _LAYOUTS or len(sizes) == 1 or (is_whole and first == 0 and index == len(groups) - 1)
+        if len(digits) >= _MIN_CARD and usual and _is_issued(digits) and _has_luhn(digits):
+            fitting = index
+    return fitting
+
+
+def _is_issued(digits: str) -> bool:
+    return any(low <= digits[: len(low)] <= high and len(digits) in lengths for low, high, lengths in _ISSUERS)
+
+
+def _has_luhn(digits: str) -> bool:
+    data = digits.encode()
+    return (sum(data[::-2].translate(_LUHN_PLAIN)) + sum(data[-2::-2].translate(_LUHN_DOUBLED))) % 10 == 0

@@ -1,0 +1,58 @@
+"""What a pattern found, and how code is asked about it."""
+
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+_NOT_DIGIT = re.compile("[^0-9]")
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """What a pattern found, with up to two characters on either side ("" at the text's ends)."""
+
+    text: str
+    before: str
+    after: str
+
+    @property
+    def digits(self) -> str:
+        """The ASCII digits of the candidate."""
+        return _NOT_DIGIT.sub("", self.text)
+
+    @property
+    def touches_digit(self) -> bool:
+        """Whether a digit stands at either side."""
+        return self.before[-1:].isdigit() or self.after[:1].isdigit()
+
+    def is_inside_longer(self, joints: str) -> bool:
+        """Whether a digit stands at either side, at once or beyond one joint: `1.2.3.4` in `1.2.3.4.5`."""
+        before, after = self.before, self.after
+        return (
+            self.touches_digit
+            or (before[-1:] in joints and before[:1].isdigit() and len(before) > 1)
+            or (after[:1] in joints and after[1:].isdigit())
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Validator:
+    """A check, and how it is used."""
+
+    check: Callable[[Candidate], bool] = bool
+    shrinks: bool = False
+    """A candidate that fails is tried again without its last groups: what stands behind a value is no part of it."""
+    ask: Callable[[Candidate], bool] | None = None
+    """What `check` lets through is asked here too: numbering plans, a bounded number of times a kilobyte."""
+    questions: int = 1
+    """How many plans one `ask` asks, 20 us each."""
+    locate: Callable[[Candidate], Iterator[tuple[int, int]]] | None = None
+    """Instead of `check`: where in the candidate (ASCII) values stand, in order and without overlap."""
+    tail: re.Pattern[bytes] | None = None
+    """What, right behind a value, is part of it though it decides nothing: a number's extension."""
+    restarts: bool = True
+    """Whether a candidate that fails may hold a value that starts at a later group."""
+
+
+JOINTS = "-."
+"""What holds the parts of a longer number together: an order id, a dotted version."""

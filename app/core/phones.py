@@ -1,0 +1,163 @@
+"""Telephone numbers: what a shape says by itself, and what a country's numbering plan (libphonenumber) says of it.
+
+Plans know which numbers have been given out; people also write numbers that none knows (drama's, tests', mistyped
+ones), so a shape that nothing else has, or a word that announces a number, is enough.
+"""
+
+import re
+from collections.abc import Callable, Iterator, Sequence
+from functools import cache
+from typing import Final
+
+import phonenumbers
+
+from app.core.candidates import JOINTS, Candidate
+
+REGIONS: Final = frozenset(phonenumbers.SUPPORTED_REGIONS)
+"""ISO 3166 codes of the countries whose numbering plans are known."""
+
+_FEW, _MANY = 7, 15
+"""Digits of a number with its country code (E.164)."""
+
+_LOCAL: Final = 6
+"""The fewest digits of a number that is announced by a word: a local one."""
+
+_PLAIN_ENOUGH: Final = 9
+"""From here on, digits behind a + and a country's code are a number even if that country has none so long."""
+
+_TRUNK: Final = re.compile(r"\(0\)")
+_GROUP: Final = re.compile(r"\d+")
+EXTENSION: Final = re.compile(rb"(?i)[ ,;]{0,2}\(?(?:x|ext|extension|#|durchwahl|poste)[. :]{0,2}\d{1,6}\b\)?")
+"""What may stand behind a number, and is no part of what a plan knows."""
+
+_DATE: Final = re.compile(
+    r"(?:\d{1,2}[./-]\d{1,2}[./-](?:\d{4}|\d{2})|\d{4}[./-]\d{1,2}[./-]\d{1,2})(?![\d./-])"
+    r"|\d{4}[./-](?:0\d|1[0-2])[./-][0-3]\d\D"
+)
+_YEARS: Final = re.compile(r"(?:1[5-9]|20)\d\d ?[-/] ?(?:1[5-9]|20)?\d\d")
+_QUAD: Final = re.compile(r"\d{1,3}(?:\.\d{1,3}){3}")
+_DECIMALS: Final = re.compile(r"\d+\.\d+(?:[ -/]+\d+\.\d+)*")
+_NANP_GROUPS: Final = re.compile(r"\d{3} \d{3}[ -]\d{4}")
+_LIST: Final = 3
+"""From so many groups on, numbers that follow each other evenly (01 02 03 04 05) are counted, not dialled."""
+
+
+def international(found: Candidate) -> Iterator[tuple[int, int]]:
+    """A number behind a + or 00: the longest that its country's plan may have, else a plausible length."""
+    text = found.text
+    if found.before[-1:].isalnum() or _is_decimal(text):
+        return
+    plausible = 0
+    for end in _ends(text, found.after):
+        digits = _digits(text[:end]).removeprefix("00") if text[0] == "0" else _digits(text[:end])
+        if _may_be_given_out(digits) and not (text[:end].isdigit() and digits[0] == "1"):
+            # Ten digits behind 001 without a space are as well a number that zeros fill up.
+            yield 0, end
+            return
+        if not plausible and text[0] == "+" and _PLAIN_ENOUGH <= len(digits) <= _MANY and _country_code(digits):
+            plausible = end
+    if plausible:
+        yield 0, plausible
+
+
+def shape(found: Candidate) -> bool:
+    """A shape that is enough by itself, unless it is part of a longer number."""
+    before = found.before
+    if found.touches_digit or (before[-1:] in JOINTS and before[:1].isalnum() and len(before) > 1):
+        return False
+    return not (found.after[:1] in JOINTS and found.after[1:].isalnum() and found.after[:1] == "-")
+
+
+def trunk(found: Candidate) -> bool:
+    """A shape with a trunk 0 or a city code in brackets: 9 to 11 digits, no date, no list, no part of a longer number."""
+    few, many = 9, 11
+    text = found.text
+    if not few <= len(_digits(text)) <= many or ("." in text and " " in text and "/" not in text):
+        return False
+    return _DATE.match(text) is None and not found.is_inside_longer("-. /") and not _counts_up(text)
+
+
+def announced(found: Candidate) -> bool:
+    """What stands beside a word for telephones: 6 to 15 digits that are not written as something else."""
+    text = found.text
+    return (
+        _LOCAL <= len(_digits(text)) <= _MANY
+        and not found.is_inside_longer(JOINTS)
+        and not any(form.match(text) for form in (_DATE, _YEARS))
+        and not any(form.fullmatch(text) for form in (_QUAD, _DECIMALS))
+        and not _is_price(found)
+    )
+
+
+def known_in(regions: Sequence[str]) -> Callable[[Candidate], bool]:
+    """Return the question to the numbering plans of `regions` (ISO 3166-1 alpha-2)."""
+
+    def ask(found: Candidate) -> bool:
+        # Ten digits grouped 3-3-4 are North American; other plans write a trunk 0 in front.
+        asked = ["US"] if _NANP_GROUPS.fullmatch(found.text) else regions
+        return any(_is_valid(found.text, region) for region in asked)
+
+    return ask
+
+
+def _ends(text: str, after: str) -> Iterator[int]:
+    """The ends of a candidate's groups, the last first; none that cuts a number in two."""
+    groups = list(_GROUP.finditer(text))
+    if after[:1].isdigit():
+        groups.pop()
+    for group in reversed(groups):
+        end = group.end()
+        yield end + 1 if text[end : end + 1] == ")" and "(" in text[:end] else end
+
+
+def _digits(text: str) -> str:
+    return "".join(_GROUP.findall(_TRUNK.sub("", text)))
+
+
+def _may_be_given_out(digits: str) -> bool:
+    """Whether a country code is followed by as many digits as that country's numbers have."""
+    code = _country_code(digits)
+    if not code or len(digits) > _MANY:
+        return False
+    rest, lengths = digits[len(code) :], _lengths(int(code))
+    return len(rest) in lengths or (rest[:1] == "0" and len(rest) - 1 in lengths)
+
+
+def _country_code(digits: str) -> str:
+    codes = phonenumbers.COUNTRY_CODE_TO_REGION_CODE
+    return next((digits[:size] for size in (1, 2, 3) if digits[:size] and int(digits[:size]) in codes), "")
+
+
+@cache
+def _lengths(code: int) -> frozenset[int]:
+    """How many digits the numbers behind a country code have (libphonenumber's "possible lengths")."""
+    found: set[int] = set()
+    for region in phonenumbers.COUNTRY_CODE_TO_REGION_CODE[code]:
+        plan = phonenumbers.PhoneMetadata.metadata_for_region_or_calling_code(code, region)
+        if plan is not None and plan.general_desc is not None:
+            found.update(plan.general_desc.possible_length)
+    return frozenset(size for size in found if size >= _LOCAL)
+
+
+def _is_decimal(text: str) -> bool:
+    """Whether it is a decimal number with its sign: `+48.8566`; `+1.5558675309` is how registries write a number."""
+    whole, dot, part = text[1:].partition(".")
+    few = 9
+    return bool(dot) and whole.isdigit() and part.isdigit() and len(part) < few
+
+
+def _counts_up(text: str) -> bool:
+    numbers = [int(group) for group in _GROUP.findall(text)]
+    steps = {second - first for first, second in zip(numbers, numbers[1:], strict=False)}
+    return len(numbers) >= _LIST and len(steps) == 1
+
+
+def _is_price(found: Candidate) -> bool:
+    return found.before[-1:] in "$€£¥" and found.before != ""
+
+
+def _is_valid(text: str, region: str) -> bool:
+    try:
+        return phonenumbers.is_valid_number_for_region(phonenumbers.parse(text, region), region)
+    except phonenumbers.NumberParseException:
+        return False

@@ -1,0 +1,228 @@
+"""The walk over a JSON value: what names alone decide is edited at once, every other text is gathered to be searched."""
+
+from dataclasses import dataclass
+from itertools import count
+from typing import Any, Final, NamedTuple
+
+import orjson
+
+from app.core.edits import Edits, Path
+from app.core.folding import fold, fold_bytes
+from app.core.pseudonyms import is_mark
+from app.core.rules import MARK, FieldRule, PolicyTree, Rules
+
+MIN_NUMBER: Final = 10**11
+"""The smallest JSON number a detector could mean: 12 digits, the shortest card."""
+
+FAILED: Final = "failed"
+"""The detector name under which a value stands that a fault, or a bound of ours, has made us withhold."""
+
+POLICY: Final = "policy"
+"""The detector name under which a value stands that a policy replaced."""
+
+WITHHELD: Final = "[REDACTED]"
+
+MAX_DEPTH: Final = 64
+"""Containers within each other; the service's own JSON reader takes 32 (contract.md)."""
+
+MAX_NODES: Final = 200_000
+"""Members and items of a document; the largest event of the service has some 130,000."""
+
+MAX_CHARACTERS: Final = 32 << 20
+"""Of all texts of a document together; the service takes events of 256 KiB."""
+
+_MEMORY: Final = 4096
+"""Field names whose plan is remembered. Names repeat; callers cannot make the memory grow."""
+
+_LONG_NAME: Final = 128
+"""A longer name is no field that comes again, and is not remembered."""
+
+_ALL: Final[frozenset[str]] = frozenset()
+"""The exemptions of a text that every detector may search."""
+
+_DIGEST: Final = {"digest", "length"}
+
+
+class TooMuchError(Exception):
+    """The document passes a bound."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Plan:
+    """What a field's name says of its value."""
+
+    rule: FieldRule | None
+    exempt: frozenset[str]
+    name_suspect: bool
+    """Whether the name itself holds something that a pattern matches, so that it must be searched."""
+    is_plain: bool
+    """Neither a rule nor a suspect name: what most fields are."""
+
+
+class Origin(NamedTuple):
+    """Where a text that is to be searched comes from, and which detectors leave it alone."""
+
+    order: int
+    path: Path
+    exempt: frozenset[str]
+    is_number: bool
+    is_key: bool
+
+
+class Walk:
+    """One walk over a value, and what it gathers; raises TooMuchError past a bound."""
+
+    def __init__(self, rules: Rules) -> None:
+        self.edits = Edits()
+        self.texts: list[str] = []
+        self.origins: list[Origin] = []
+        self._rules = rules
+        self._plans: dict[str, _Plan] = rules.memory
+        self._order = count()
+        self._nodes = 0
+
+    def take(self, value: Any, path: Path = None, exempt: frozenset[str] = _ALL, depth: int = 0) -> None:
+        """Gather from a value that stands under `path`."""
+        kind = type(value)
+        if kind is str:
+            self._add(value, path, exempt)
+        elif kind is dict:
+            self._enter(len(value), depth)
+            plans = self._plans
+            for key, member in value.items():
+                plan = plans.get(key) or self._plan(key)
+                if not plan.is_plain:
+                    self._take_member(key, member, path, plan, depth)
+                elif type(member) is str:
+                    self._add(member, (path, key), plan.exempt)
+                else:
+                    self.take(member, (path, key), plan.exempt, depth + 1)
+        elif kind is list:
+            self._enter(len(value), depth)
+            for index, item in enumerate(value):
+                self.take(item, (path, index), exempt, depth + 1)
+        elif (kind is int or kind is float) and abs(value) >= MIN_NUMBER and value == int(value):
+            self._add(str(abs(int(value))), path, exempt, is_number=True)
+
+    def take_by_policy(
+        self, value: Any, policy: PolicyTree, path: Path = None, exempt: frozenset[str] = _ALL, depth: int = 0
+    ) -> None:
+        """Gather from a value of whose fields policies say something."""
+        kind = type(value)
+        if kind is dict:
+            self._enter(len(value), depth)
+            for key, member in value.items():
+                plan = self._plans.get(key) or self._plan(key)
+                below = policy.get(key) or policy.get("*")
+                if isinstance(below, str) and below != "redact":
+                    if plan.name_suspect:
+                        self._add(key, (path, key), _ALL, is_key=True)
+                    self._apply_policy(below, member, (path, key))
+                elif isinstance(below, dict) and plan.rule is None:
+                    if plan.name_suspect:
+                        self._add(key, (path, key), _ALL, is_key=True)
+                    self.take_by_policy(member, below, (path, key), plan.exempt, depth + 1)
+                else:
+                    self._take_member(key, member, path, plan, depth)
+        elif kind is list and "*" in policy:
+            self._enter(len(value), depth)
+            below = policy["*"]
+            for index, item in enumerate(value):
+                if isinstance(below, dict):
+                    self.take_by_policy(item, below, (path, index), exempt, depth + 1)
+                elif below == "redact":
+                    self.take(item, (path, index), exempt, depth + 1)
+                else:
+                    self._apply_policy(str(below), item, (path, index))
+        else:
+            self.take(value, path, exempt, depth)
+
+    def _enter(self, size: int, depth: int) -> None:
+        self._nodes += size
+        if depth > MAX_DEPTH or self._nodes > MAX_NODES:
+            raise TooMuchError
+
+    def _take_member(self, key: str, member: Any, path: Path, plan: _Plan, depth: int) -> None:
+        below = (path, key)
+        rule = plan.rule
+        if plan.name_suspect:
+            self._add(key, below, _ALL, is_key=True)
+        if rule is None or member is None or member is True or member is False or member == "":
+            self.take(member, below, plan.exempt, depth + 1)
+        elif rule.action == "drop":
+            self.edits.drop(below)
+            self._found_whole(member, below, rule.name, "drop")
+        else:
+            self._replace_whole(member, below, rule)
+
+    def _replace_whole(self, member: Any, path: Path, rule: FieldRule) -> None:
+        text = member if isinstance(member, str) else None
+        if text is not None:
+            if rule.allowed is not None and rule.allowed(fold(text)):
+                return
+            if text == f"{MARK}{rule.name.upper()}]" or is_mark(text, rule.name):
+                return  # what was redacted before is not found again
+        replaced, action = replacement(rule.name, rule.action, as_text(member), self._rules)
+        self.edits.replace(path, replaced)
+        self._found_whole(member, path, rule.name, action)
+
+    def _apply_policy(self, action: str, value: Any, path: Path) -> None:
+        if action == "drop":
+            self.edits.drop(path)
+        elif action == "hash" and value is not None and not _is_digest(value):
+            self.edits.replace(path, self._digest(value))
+        else:
+            return
+        self._found_whole(value, path, POLICY, action)
+
+    def _digest(self, value: Any) -> Any:
+        text = as_text(value)
+        if self._rules.digests is None:
+            return f"{MARK}{POLICY.upper()}]"
+        return {"digest": self._rules.digests.digest(text), "length": len(text)}
+
+    def _add(
+        self, text: str, path: Path, exempt: frozenset[str], *, is_number: bool = False, is_key: bool = False
+    ) -> None:
+        self.texts.append(text)
+        self.origins.append(Origin(next(self._order), path, exempt, is_number, is_key))
+
+    def _found_whole(self, value: Any, path: Path, name: str, action: str) -> None:
+        length = len(value) if isinstance(value, str) else len(str(value))
+        self.edits.found(next(self._order), path, name, action, length)
+
+    def _plan(self, name: str) -> _Plan:
+        rules = self._rules
+        rule, name_suspect = rules.fields.find(name), _is_suspect(name, rules)
+        plan = _Plan(rule, rules.exempt.find(name) or _ALL, name_suspect, is_plain=rule is None and not name_suspect)
+        if len(name) <= _LONG_NAME:
+            if len(self._plans) >= _MEMORY:
+                self._plans.clear()
+            self._plans[name] = plan
+        return plan
+
+
+def replacement(name: str, action: str, value: str, rules: Rules) -> tuple[str, str]:
+    """Return what stands in a value's place, and what was done: without a key there are no pseudonyms."""
+    if action == "drop":
+        return "", action
+    if action == "pseudonymise" and rules.pseudonyms is not None:
+        return rules.pseudonyms.mark(name, value), action
+    return f"{MARK}{name.upper()}]", "redact"
+
+
+def as_text(value: Any) -> str:
+    """Return a text as it is, and any other JSON value as JSON with its names in order."""
+    return value if isinstance(value, str) else orjson.dumps(value, option=orjson.OPT_SORT_KEYS).decode()
+
+
+def _is_digest(value: Any) -> bool:
+    """Whether it is what `hash` leaves: it is not hashed again."""
+    return isinstance(value, dict) and set(value) == _DIGEST and isinstance(value["length"], int)
+
+
+def _is_suspect(name: str, rules: Rules) -> bool:
+    try:
+        return bool(rules.occurring(fold_bytes(name)))
+    except Exception:  # noqa: BLE001 - fail closed: what cannot be told is searched
+        return True
