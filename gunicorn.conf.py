@@ -126,7 +126,8 @@ def _check_command_line(cfg: Any) -> None:
 
 
 def _check_files() -> None:
-    """The tables under config/ and the secret can be read, and DATA_DIR can be written to."""
+    """The tables under config/ and the secrets can be read, and DATA_DIR can be written to."""
+    from app.adapters.pseudonym_keys import read_pseudonyms  # noqa: PLC0415 - only the master asks
     from app.adapters.secret_file import read_secret  # noqa: PLC0415 - only the master asks
     from app.config_files import load  # noqa: PLC0415 - it imports re2
 
@@ -136,6 +137,8 @@ def _check_files() -> None:
             read_secret(settings.cache_key_secret_file)
         except (OSError, ValueError) as exc:
             raise SettingsError("CACHE_KEY_SECRET_FILE: takes a file of 16 to 64 bytes that can be read") from exc
+    if settings.pseudonym_keys_file is not None:
+        read_pseudonyms(settings.pseudonym_keys_file)
     try:
         settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
         tempfile.TemporaryFile(dir=settings.data_dir).close()

@@ -1,9 +1,11 @@
-"""`flask --app wsgi dead-letters …`: what a person does with the events that the sink would not take.
+"""`flask --app wsgi …`: `dead-letters`, for the events that the sink would not take; `pseudonym-keys`, to make keys.
 
 Works beside a running service, on the same DATA_DIR: re-queued events go to a slot of the spool that nobody holds,
 and a worker adopts it within a second; without one, the next start does.
 """
 
+import re
+import secrets
 from collections.abc import Callable, Collection, Iterator, Sequence
 from functools import wraps
 from itertools import islice
@@ -15,6 +17,7 @@ from flask import Flask
 from flask.cli import AppGroup
 
 from app.core.dead_letters import Letter
+from app.core.pseudonyms import KEY_ID
 from app.errors import OperatorError
 
 
@@ -93,6 +96,30 @@ def register(app: Flask, letters: Letters, requeue: Requeue) -> None:
     for command in group.commands.values():
         command.callback = _in_words(command.callback)
     app.cli.add_command(group)
+    app.cli.add_command(_pseudonym_keys())
+
+
+_KEY_BYTES = 32
+"""As many as SHA-256 gives: a longer key adds nothing (RFC 2104, section 3)."""
+
+
+def _pseudonym_keys() -> AppGroup:
+    group = AppGroup("pseudonym-keys", help="The keys of pseudonyms (PSEUDONYM_KEYS_FILE).")
+
+    @group.command("new")
+    @click.option("--id", "key_id", required=True, callback=_key_id, help="Its name, new in the file: k2.")
+    def new(key_id: str) -> None:
+        """Print a new key as a row for the file."""
+        click.echo(f'[[key]]\nid = "{key_id}"\nsecret = "{secrets.token_hex(_KEY_BYTES)}"')
+        click.echo("The file's first row signs; the others are known.", err=True)
+
+    return group
+
+
+def _key_id(context: click.Context, parameter: click.Parameter, value: str) -> str:  # noqa: ARG001 - click's signature
+    if not re.fullmatch(KEY_ID, value):
+        raise click.BadParameter("1 to 16 of a-z, 0-9, _ and -, with a letter or digit first")
+    return value
 
 
 _AT_ONCE = 1000

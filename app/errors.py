@@ -47,6 +47,12 @@ class BodyTimeoutError(CallerError):
     kind = problems.REQUEST_TIMEOUT
 
 
+class NoPseudonymKeysError(CallerError):
+    """409: pseudonyms are asked for where there are no keys. Only the operator can change that: no 503."""
+
+    kind = problems.NO_PSEUDONYM_KEYS
+
+
 class LengthRequiredError(CallerError):
     """411: a body with Transfer-Encoding."""
 

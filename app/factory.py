@@ -10,7 +10,7 @@ from werkzeug.routing import MapAdapter
 from app import commands
 from app.services import Services
 from app.settings import Settings
-from app.web import answers, cache, health, logs, metrics, openapi
+from app.web import answers, cache, health, logs, metrics, openapi, pseudonyms
 from app.web.body import BodyReader, refuse_transfer_encoding
 
 
@@ -73,6 +73,7 @@ def create_app(settings: Settings, services: Services | None = None) -> Flask:
         )
     )
     app.register_blueprint(cache.make_blueprint(services.cache, bodies, value_bytes=settings.cache_value_max_bytes))
+    app.register_blueprint(pseudonyms.make_blueprint(services.pseudonym_finder, bodies))
     app.register_blueprint(metrics.make_blueprint(services.telemetry))
     app.register_blueprint(health.make_blueprint(services.readiness))
     app.register_blueprint(answers.make_blueprint())

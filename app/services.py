@@ -16,6 +16,7 @@ from app.adapters.file_sink import FileSink
 from app.adapters.file_spool import FileSpool, Group
 from app.adapters.loki_http import LokiHttp, MetadataSupport
 from app.adapters.prometheus import PrometheusTelemetry
+from app.adapters.pseudonym_keys import read_pseudonyms
 from app.adapters.redis_cache import RedisCache, RedisLimits, connect, embedded
 from app.adapters.secret_file import read_or_make_secret, read_secret
 from app.adapters.spool_slot import Call
@@ -29,6 +30,7 @@ from app.core.redaction import redact
 from app.errors import CacheAwayError, ConfigError, OperatorError, TryLaterError
 from app.handlers.cache import CacheHandler
 from app.handlers.logs import Clock, LogHandler, LogLimits
+from app.handlers.pseudonyms import PseudonymHandler
 from app.handlers.reading import Reader
 from app.ports import Health, Readiness
 from app.runtime.grouped import Grouped
@@ -93,10 +95,12 @@ class Services:
     """Everything that serves one worker, and its life."""
 
     def __init__(self, settings: Settings) -> None:
-        """Build; nothing is connected, opened or started, but the files that hold metrics and the key secret."""
+        """Build; nothing is connected, opened or started, but the files that hold metrics, secrets and keys."""
         config = config_files.load(settings.config_dir)
         started_s = settings.started_s if settings.started_s is not None else time.monotonic()
         self._settings = settings
+        keys_file = settings.pseudonym_keys_file
+        self.pseudonyms = read_pseudonyms(keys_file) if keys_file is not None else None
         self._started_wall_s = time.time()
         self._draining_since_s: float | None = None
         self._runtime = Runtime()
@@ -163,6 +167,8 @@ class Services:
             wall_s=time.time,
             rand=random.random,
         )
+
+        self.pseudonym_finder = PseudonymHandler(pseudonyms=self.pseudonyms, names=config.rules.names, reader=reader)
 
     @property
     def settings(self) -> Settings:

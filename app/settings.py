@@ -188,6 +188,13 @@ class Settings:
     cache_key_secret_file: Path | None = _env(
         "CACHE_KEY_SECRET_FILE", kinds.directory(), None, "A file with that secret, instead.", shown="none"
     )
+    pseudonym_keys_file: Path | None = _env(
+        "PSEUDONYM_KEYS_FILE",
+        kinds.directory(),
+        None,
+        "The keys of pseudonyms, a TOML file of `[[key]]` rows; the first signs. Unset: pseudonyms are plain redaction.",
+        shown="none",
+    )
     embedded_cache_max_entries: int = _env(
         "EMBEDDED_CACHE_MAX_ENTRIES",
         kinds.whole(1, 10_000_000),

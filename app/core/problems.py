@@ -60,6 +60,13 @@ REQUEST_TIMEOUT = ProblemType(
     "The body did not arrive in time",
     "A body must arrive whole within BODY_TIMEOUT_S seconds, so that slow senders cannot hold the service.",
 )
+NO_PSEUDONYM_KEYS = ProblemType(
+    "no-pseudonym-keys",
+    409,
+    "There are no pseudonyms here",
+    "The request is sound, but the service has no keys to make pseudonyms with, so what it logs holds none either. "
+    "Whoever runs it can set PSEUDONYM_KEYS_FILE; until then the same request is refused again.",
+)
 LENGTH_REQUIRED = ProblemType(
     "length-required",
     411,
@@ -140,6 +147,7 @@ PROBLEM_TYPES: Final[Sequence[ProblemType]] = (
     NOT_FOUND,
     METHOD_NOT_ALLOWED,
     REQUEST_TIMEOUT,
+    NO_PSEUDONYM_KEYS,
     LENGTH_REQUIRED,
     TOO_LARGE,
     URI_TOO_LONG,

@@ -12,11 +12,14 @@ from marshmallow import Schema, ValidationError, fields, validate
 
 from app.core.cache_policy import MAX_TTL_S, MIN_TTL_S
 from app.core.keys import MAX_KEY_BYTES, is_key
+from app.core.pseudonyms import MARK_PATTERN
 from app.core.times import is_time
 
 EVENT_NAME: Final = r"^[a-z][a-z0-9_.-]{0,63}$"
 EVENT_ID: Final = r"^[A-Za-z0-9_-]{1,64}$"
 MAX_TOOL: Final = 256
+MAX_VALUE: Final = 4096
+"""Characters of a value to find the pseudonyms of: more than any identifier has."""
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
@@ -164,6 +167,36 @@ class LogBatchResponse(Schema):
     accepted = fields.Integer(required=True)
     event_ids = fields.List(fields.String(allow_none=True), required=True)
     rejected = fields.List(fields.Nested(Rejected), required=True)
+
+
+class PseudonymsRequest(Schema):
+    """Body of `POST /pseudonyms`."""
+
+    detector = fields.String(
+        required=True,
+        metadata={"description": "A detector or field rule of config/detectors.toml", "example": "user_id"},
+    )
+    value = fields.String(
+        required=True,
+        validate=validate.Length(min=1, max=MAX_VALUE, error=f"1 to {MAX_VALUE:,} characters."),
+        metadata={"description": "As a person writes it", "example": "user123"},
+    )
+
+
+class Pseudonym(Schema):
+    """What stands for a value under one key."""
+
+    key = fields.String(required=True, metadata={"description": "The key's id"})
+    pseudonym = fields.String(required=True, metadata={"pattern": f"^{MARK_PATTERN}$"})
+
+
+class PseudonymsResponse(Schema):
+    """Answer of `POST /pseudonyms`."""
+
+    detector = fields.String(required=True)
+    pseudonyms = fields.List(
+        fields.Nested(Pseudonym), required=True, metadata={"description": "Of the key that signs now first"}
+    )
 
 
 _KEY = {"description": f"1 to {MAX_KEY_BYTES:,} bytes, without control characters", "minLength": 1}

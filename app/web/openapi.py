@@ -143,6 +143,18 @@ def _operations() -> list[tuple[str, str, dict[str, Any]]]:
             ),
         ),
         (
+            "/pseudonyms",
+            "post",
+            _call(
+                "log",
+                "Find the pseudonyms of a value; nothing is stored",
+                schemas.PseudonymsResponse,
+                request=_json(schemas.PseudonymsRequest, {"detector": "user_id", "value": "user123"}),
+                description="Under every key, so that events are found from before and after a rotation.",
+                refusals=(*_BODY_REFUSALS, problems.NO_PSEUDONYM_KEYS),
+            ),
+        ),
+        (
             "/cache/get",
             "get",
             _call(

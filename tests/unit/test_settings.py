@@ -97,6 +97,7 @@ VARIABLES: dict[str, tuple[str, dict[str, Any], list[str]]] = {
         ["s" * 15, "s" * 65, "tab\tin the secret", "line\nin the secret"],
     ),
     "CACHE_KEY_SECRET_FILE": ("cache_key_secret_file", {"/run/secrets/key": Path("/run/secrets/key")}, ["a\0b"]),
+    "PSEUDONYM_KEYS_FILE": ("pseudonym_keys_file", {"/run/secrets/keys": Path("/run/secrets/keys")}, ["a\0b"]),
     "EMBEDDED_CACHE_MAX_BYTES": ("embedded_cache_max_bytes", {"1024": 1024}, ["1023", "1G"]),
     "EMBEDDED_CACHE_MAX_ENTRIES": ("embedded_cache_max_entries", {"1": 1}, ["0", "10000001"]),
     "REDIS_POOL_SIZE": ("redis_pool_size", {"1": 1, "1000": 1000}, ["0", "1001"]),
