@@ -192,7 +192,7 @@ class Settings:
         "PSEUDONYM_KEYS_FILE",
         kinds.directory(),
         None,
-        "The keys of pseudonyms, a TOML file of `[[key]]` rows; the first signs. Unset: pseudonyms are plain redaction.",
+        "Keys of pseudonyms, a TOML file of `[[key]]` rows; the first signs. Unset: pseudonyms are plain redaction.",
         shown="none",
     )
     embedded_cache_max_entries: int = _env(

@@ -63,7 +63,7 @@ def _content(path: Path) -> bytes:
                 raise ConfigError(f"{VARIABLE}: {path}: anyone may write to it; chmod o-w")
             return file.read()
     except OSError as exc:
-        raise ConfigError(f"{VARIABLE}: takes a file that can be read ({type(exc).__name__})") from exc
+        raise ConfigError(f"{VARIABLE}: takes a file that can be read ({type(exc).__name__})") from None
 
 
 def _is_tables(rows: object) -> bool:

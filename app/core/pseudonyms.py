@@ -105,10 +105,11 @@ def is_mark(text: str, name: str | None = None) -> bool:
 def _caseless(text: str) -> str:
     if text.isascii():
         return text.lower()
-    # Folding case decomposes some letters, and composing them can give new ones with a case.
+    # Twice: folding case can give letters that decompose, and decomposing them others that have a case.
+    text = unicodedata.normalize("NFD", text)
     for _ in range(2):
-        text = unicodedata.normalize("NFKC", unicodedata.normalize("NFD", text).casefold())
-    return text
+        text = unicodedata.normalize("NFKD", text.casefold())
+    return unicodedata.normalize("NFKC", text)
 
 
 def _message(name: str, value: str) -> bytes:

@@ -1,4 +1,4 @@
-"""`flask dead-letters`: what a person sees, sends again and deletes, beside a service or without one."""
+"""`flask dead-letters`: what a person sees, sends again and deletes; `flask pseudonym-keys`: a new key."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from app.adapters.dead_letter_files import DeadLetterFiles, DeadLetterFolder
+from app.adapters.pseudonym_keys import read_pseudonyms
 from app.factory import create_app
 from app.services import Services
 from app.settings import Settings
@@ -50,6 +51,10 @@ class Site:
     def run(self, *args: str) -> Result:
         runner: FlaskCliRunner = self.app.test_cli_runner()
         return runner.invoke(args=["dead-letters", *args])
+
+    def new_key(self, *args: str) -> Result:
+        runner: FlaskCliRunner = self.app.test_cli_runner()
+        return runner.invoke(args=["pseudonym-keys", "new", *args])
 
     def refused(self, *args: str) -> str:
         """Run what must be refused: in words, not with a traceback."""
@@ -262,3 +267,26 @@ def test_letters_that_cannot_be_deleted_are_told_in_words(site: Site, monkeypatc
     site.refused("delete", site.ids()[0])
     monkeypatch.undo()
     assert len(site.ids()) == 2
+
+
+def test_new_pseudonym_keys_make_a_file(site: Site) -> None:
+    """What stands on stdout, one row after another, is a file of keys; each secret is another, of 256 bits."""
+    rows = [site.new_key("--id", key_id) for key_id in ("k1", "k2")]
+    assert [row.exit_code for row in rows] == [0, 0]
+    path = site.data_dir / "keys.toml"
+    path.write_text("".join(row.stdout for row in rows))
+    path.chmod(0o600)
+    assert list(read_pseudonyms(path).marks("user_id", "user123")) == ["k1", "k2"]
+    secrets = [line for line in path.read_text().splitlines() if line.startswith("secret")]
+    assert [len(secret) for secret in secrets] == [len('secret = ""') + 64] * 2
+    assert all(row.stderr and "secret" not in row.stderr for row in rows)
+
+
+@pytest.mark.parametrize(
+    "args", [(), ("--id",), ("--id", ""), ("--id", "K1"), ("--id", "k" * 17), ("--id", 'k"'), ("k1",)]
+)
+def test_a_key_needs_an_id(site: Site, args: tuple[str, ...]) -> None:
+    """One that can stand in a pseudonym; else nothing is made."""
+    result = site.new_key(*args)
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert "id" in result.stderr
