@@ -37,7 +37,10 @@ POSTS = {
     "/cache/get": {"key": "k"},
     "/cache/set": {"key": "k", "data": {}, "ttl": 1},
     "/cache/key": GOOD_CALL,
+    "/pseudonyms": {"detector": "user_id", "value": CANARY},
 }
+WITHOUT_KEYS = {"/pseudonyms": 409}
+"""What a service without keys for pseudonyms answers to a good request; all others are 200."""
 BODYLESS = ("/cache/get?key=k", "/metrics", "/healthz", "/readyz", "/openapi.json", "/docs/", "/problems/invalid")
 
 
@@ -287,6 +290,7 @@ ALLOWED = {
     "/cache/set": {"POST"},
     "/cache/key": {"POST"},
     "/cache": {"DELETE"},
+    "/pseudonyms": {"POST"},
     "/metrics": {"GET", "HEAD"},
     "/kpis": {"GET", "HEAD"},
     "/healthz": {"GET", "HEAD"},
@@ -440,6 +444,7 @@ GROWING = b'{"event":"large","payload":{"text":"%s%s"}}' % (CANARY.encode(), b" 
         ),
         Refusal("arguments", "/cache/key", {"tool": "t", "args": {"a": "x" * 2 * VALUE_BYTES}}, 413, "too-large"),
         Refusal("a key", "/cache/get", {"key": "x" * 2 * VALUE_BYTES}, 413, "too-large"),
+        Refusal("a value", "/pseudonyms", {"detector": "user_id", "value": CANARY.ljust(64 * KIB)}, 413, "too-large"),
     ]
 )
 def test_too_large(caller: Caller, refusal: Refusal):
@@ -607,7 +612,7 @@ def test_unsupported_media_type(caller: Caller, refusal: Refusal):
 def test_media_types_taken(caller: Caller, path: str, content_type: str):
     """JSON in UTF-8 is taken however its type is written."""
     headers = {"Content-Type": content_type, "Content-Encoding": "identity"}
-    assert caller.request("POST", path, json.dumps(POSTS[path]), headers).status == 200
+    assert caller.request("POST", path, json.dumps(POSTS[path]), headers).status == WITHOUT_KEYS.get(path, 200)
 
 
 # 422
@@ -726,7 +731,7 @@ def test_errors_are_messages_by_field(caller: Caller):
 @by_name(
     [
         Refusal(name, path, body, 422, "invalid")
-        for path in ("/log", "/cache/get", "/cache/set", "/cache/key")
+        for path in ("/log", "/cache/get", "/cache/set", "/cache/key", "/pseudonyms")
         for name, body in {**NOT_OBJECTS, "number": 0.5, "empty list": [], "false": False}.items()
     ]
 )

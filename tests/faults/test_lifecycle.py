@@ -124,6 +124,17 @@ def test_secret_file_that_is_missing(tmp_path: Path) -> None:
     assert said.startswith("CACHE_KEY_SECRET_FILE: ")
 
 
+def test_bad_pseudonym_keys(tmp_path: Path) -> None:
+    """One line that names file, row and fault, before the service says that it runs, and no secret."""
+    path = tmp_path / "keys.toml"
+    said = _start_fails(tmp_path, PSEUDONYM_KEYS_FILE=str(path)).splitlines()[-1]
+    assert said == "PSEUDONYM_KEYS_FILE: takes a file that can be read (FileNotFoundError)"
+    path.write_text('[[key]]\nid = "k1"\nsecret = "c0ffee"\n')
+    said = _start_fails(tmp_path, PSEUDONYM_KEYS_FILE=str(path))
+    assert said.splitlines()[-1].startswith(f"PSEUDONYM_KEYS_FILE: {path}, row 1: secret takes ")
+    assert "c0ffee" not in said
+
+
 @pytest.mark.parametrize("stuck", ["does not read", "does not send"])
 def test_stop_with_a_stuck_client(stuck: str, start_service: StartService, loki: LokiStandIn) -> None:
     """A client that neither reads nor sends cannot make a stop lose what was acknowledged."""

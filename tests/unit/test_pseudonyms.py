@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from app.core.folding import fold
 from app.core.pseudonyms import MARK_PATTERN, SEPARATED, PseudonymKey, Pseudonyms, is_mark, normalised
+from app.settings import ROOT
 
 if TYPE_CHECKING:
     from app.core.rules import Rules
@@ -37,6 +38,17 @@ def test_a_known_answer() -> None:
     digest = hmac.new(bytes(range(32)), b"mark\0user_id\0user123", hashlib.sha256).hexdigest()
     assert PSEUDONYMS.mark("user_id", "User123") == f"[USER_ID:k1:{digest[:32]}]"
     assert PSEUDONYMS.mark("user_id", "User123") == "[USER_ID:k1:d37992932b05bc266abde9a2b5f67416]"
+
+
+def test_the_page_shows_the_known_answer() -> None:
+    """docs/pseudonyms.md's example is what the command there gives."""
+    page = (ROOT / "docs" / "pseudonyms.md").read_text(encoding="utf-8")
+    (signed,) = re.findall(r"printf '(.+?)'", page)
+    (secret,) = re.findall(r"hexkey:(\w+)", page)
+    (shown,) = re.findall(r"stdin\)= (\w{32})…", page)
+    message = signed.replace(r"\0", "\0").encode()
+    assert hmac.new(bytes.fromhex(secret), message, hashlib.sha256).hexdigest()[:32] == shown
+    assert f"[USER_ID:k1:{shown}]" in page
 
 
 def test_a_known_digest() -> None:
