@@ -158,7 +158,7 @@ def test_cache(caller: Caller, case: JsonCase):
 @each_case
 def test_cache_calls_refuse_alike(caller: Caller, case: JsonCase):
     """Calls that take no such field say 400 where it is no JSON, and 422 where it is."""
-    for path in ("/cache/set", "/cache/get", "/cache/key", "/pseudonyms"):
+    for path in ("/cache/set", "/cache/get", "/cache/key"):
         answer = caller.post(path, b'{"extra":' + case.raw + b"}")
         if case.fault or depth(json.loads(case.raw)) >= MAX_DEPTH:
             caller.assert_refused(answer, 400, "not-json")
