@@ -105,11 +105,8 @@ def is_mark(text: str, name: str | None = None) -> bool:
 def _caseless(text: str) -> str:
     if text.isascii():
         return text.lower()
-    # Twice: folding case can give letters that decompose, and decomposing them others that have a case.
-    text = unicodedata.normalize("NFD", text)
-    for _ in range(2):
-        text = unicodedata.normalize("NFKD", text.casefold())
-    return unicodedata.normalize("NFKC", text)
+    # Decomposed first: case folding alone does not treat composed and decomposed letters alike.
+    return unicodedata.normalize("NFC", unicodedata.normalize("NFD", text).casefold())
 
 
 def _message(name: str, value: str) -> bytes:
