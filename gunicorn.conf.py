@@ -9,6 +9,7 @@ import signal
 import sys
 import tempfile
 import time
+from contextlib import suppress
 from typing import Any
 
 from app.banner import banner
@@ -47,9 +48,9 @@ _OPEN_FILES = 65_536
 # Python's own 700, 10, 10 make it look some hundred times a second at what is mostly freed by itself.
 _GC_THRESHOLDS = (10_000, 20, 20)
 _LOCK_WAIT_S = 5.0
-# A worker's five metric files (app/adapters/metric_files.py). No more is asked for: a disk that is full of our own
+# A worker's six metric files (app/adapters/metric_files.py). No more is asked for: a disk that is full of our own
 # backlog must not keep us from delivering it.
-_ROOM_BYTES = 5 * 256 * 1024
+_ROOM_BYTES = 6 * 256 * 1024
 
 _metrics_dir = settings.data_dir / "metrics"
 # prometheus_client reads this when it is first imported, which is in the workers.
@@ -60,7 +61,8 @@ def on_starting(server: Any) -> None:
     """Refuse, in one line, what the settings by themselves could not see."""
     try:
         _check_command_line(server.cfg)
-        _check_files()
+        # The texts that the tables were last loaded from; what a later one that is broken falls back on.
+        server.tables = _check_files()
         # Held by the master for its life; its workers let go of it.
         server.data_dir_lock = _lock_data_dir()
     except OperatorError as exc:
@@ -74,7 +76,21 @@ def when_ready(server: Any) -> None:
         shutil.rmtree(_metrics_dir, ignore_errors=True)
         os.environ["SERVICE_STARTED_S"] = repr(time.monotonic())
     _metrics_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    # Here there is room for it, even where the disk was full of our own backlog.
+    _keep_tables(server)
     print(banner(settings), flush=True)  # noqa: T201 - the one block that a person reads
+
+
+def on_reload(server: Any) -> None:
+    """SIGHUP: keep the tables that load, before workers are born that read them. Must not raise: that ends everything.
+
+    gunicorn has read this file again, but runs neither `on_starting` nor `when_ready`: lock, address and metric files
+    stay as they are. A table that does not load is named by the workers, in the log and at /readyz.
+    """
+    from app.config_files import load  # noqa: PLC0415 - it imports re2
+
+    server.tables = load(settings.config_dir, server.tables).texts
+    _keep_tables(server)
 
 
 def pre_fork(server: Any, worker: Any) -> None:
@@ -113,6 +129,16 @@ def worker_exit(server: Any, worker: Any) -> None:  # noqa: ARG001 - gunicorn's 
         services.close(settings.drain_s)
 
 
+def child_exit(server: Any, worker: Any) -> None:  # noqa: ARG001 - gunicorn's signature
+    """Forget what the worker showed of itself (the gauges `live…`): who takes over its backlog shows that too.
+
+    Emptied, not deleted: a full disk might not give the room again. The first four bytes say how much is in use.
+    """
+    for path in _metrics_dir.glob(f"gauge_live*_{worker.slot}.db"):
+        with suppress(OSError), path.open("r+b") as file:
+            file.write(bytes(4))
+
+
 def _check_command_line(cfg: Any) -> None:
     """gunicorn's own options can ask for what the settings would refuse."""
     for address in cfg.address:
@@ -125,13 +151,13 @@ def _check_command_line(cfg: Any) -> None:
         )
 
 
-def _check_files() -> None:
-    """The tables under config/ and the secrets can be read, and DATA_DIR can be written to."""
+def _check_files() -> Any:
+    """The tables under config/ and the secrets can be read, and DATA_DIR can be written to; return the tables' texts."""
     from app.adapters.pseudonym_keys import read_pseudonyms  # noqa: PLC0415 - only the master asks
     from app.adapters.secret_file import read_secret  # noqa: PLC0415 - only the master asks
     from app.config_files import load  # noqa: PLC0415 - it imports re2
 
-    load(settings.config_dir)
+    tables = load(settings.config_dir).texts
     if settings.cache_key_secret_file is not None:
         try:
             read_secret(settings.cache_key_secret_file)
@@ -150,6 +176,17 @@ def _check_files() -> None:
     if room < _ROOM_BYTES * settings.workers:
         needed = _ROOM_BYTES * settings.workers // 1024
         raise SettingsError(f"DATA_DIR: takes a folder whose disk has {needed:,} KiB of room, for metric files")
+    return tables
+
+
+def _keep_tables(server: Any) -> None:
+    """Keep the tables' texts under DATA_DIR, for workers that find a broken one. Without: the older copies stay."""
+    from app.config_files import keep  # noqa: PLC0415 - it imports re2
+
+    try:
+        keep(settings.data_dir, server.tables)
+    except OSError:
+        server.log.exception("the good versions of the tables cannot be kept under DATA_DIR")
 
 
 def _lock_data_dir() -> int:

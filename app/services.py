@@ -21,6 +21,7 @@ from app.adapters.redis_cache import RedisCache, RedisLimits, connect, embedded
 from app.adapters.secret_file import read_or_make_secret, read_secret
 from app.adapters.spool_slot import Call
 from app.audit import Audit
+from app.config_files import Config
 from app.core.batching import BatchLimits
 from app.core.dead_letters import Letter, restamped
 from app.core.kpi import Observer
@@ -96,7 +97,7 @@ class Services:
 
     def __init__(self, settings: Settings) -> None:
         """Build; nothing is connected, opened or started, but the files that hold metrics, secrets and keys."""
-        config = config_files.load(settings.config_dir)
+        config = config_files.load(settings.config_dir, config_files.kept(settings.data_dir))
         started_s = settings.started_s if settings.started_s is not None else time.monotonic()
         self._settings = settings
         keys_file = settings.pseudonym_keys_file
@@ -114,6 +115,8 @@ class Services:
             spool_max_bytes=settings.spool_max_bytes,
             lock=plain_lock,
         )
+        self._stale = config.stale
+        self._show_config(config)
         self._audit = Audit(config.rules, self.telemetry, every=settings.redaction_audit_every)
         self._streams = Streams(env=settings.environment, max_streams=settings.loki_max_streams)
         self._offload = OneThread()
@@ -221,7 +224,13 @@ class Services:
         """Ask the dependencies. Only what keeps this worker from accepting events makes it unavailable."""
         now_s = time.time()
         letters = Health("dead_letters", "ok", self._started_wall_s, f"{self._offload(self.letters.count)} events")
-        checks = (self._spool_health(now_s), self._sink_health(), self._cache.health(now_s), letters)
+        checks = (
+            self._spool_health(now_s),
+            self._sink_health(),
+            self._cache.health(now_s),
+            letters,
+            self._config_health(),
+        )
         ledger = self.spool.ledger()
         if checks[0].state == "failing":
             return Readiness("unavailable", checks, ledger)
@@ -243,6 +252,19 @@ class Services:
         if health.state == "ok" and (streams := self.spool.held_back):
             return replace(health, state="degraded", detail=f"refuses {streams} streams; the others go on")
         return health
+
+    def _show_config(self, config: Config) -> None:
+        stale = {row.file for row in config.stale}
+        for file in config.texts:
+            self.telemetry.configured(file, stale=file in stale)
+        for row in config.stale:
+            _log.error("a table cannot be used; its last good version is", extra={"file": row.file, "fault": row.fault})
+
+    def _config_health(self) -> Health:
+        if not self._stale:
+            return Health("configuration", "ok", self._started_wall_s, "the files as they stand")
+        detail = "; ".join(f"{row.file} is not used, but its last good version: {row.fault}" for row in self._stale)
+        return Health("configuration", "degraded", self._started_wall_s, detail)
 
     def _shipping(self, shipper: Shipper) -> Step:
         return lambda now_s, stopping: shipper.run_once(now_s, flush=stopping)

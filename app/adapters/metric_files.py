@@ -16,7 +16,7 @@ _log = logging.getLogger("telemetry_cache.metrics")
 
 _VALUE_BYTES = 16
 _FIRST_BYTES = 256 * 1024
-"""A worker has five such files; what the suite's usual models and events need fits."""
+"""A worker has six such files; what the suite's usual models and events need fits."""
 
 
 class AllocatedDict(mmap_dict.MmapedDict):

@@ -24,6 +24,7 @@ from app.core.events import Finding, Observation
 from app.core.kpi import OTHER, Kpi
 from app.core.metrics import (
     COLLISIONS,
+    CONFIG_STALE,
     DEAD_LETTERS,
     DECLARED,
     DEGRADED,
@@ -230,6 +231,10 @@ class PrometheusTelemetry:
         self._own[DEAD_LETTERS.name].set(dead_letters)
         for state, events in ledger.shown().items():
             self._child(INTEGRITY, state).set(events)
+
+    def configured(self, file: str, *, stale: bool) -> None:
+        """Show whether a file under config/ is used as it stands, or by its last good version."""
+        self._child(CONFIG_STALE, file).set(stale)
 
     def scrape(self, accept: str | None) -> tuple[bytes, str]:
         """Return (body, content type), in the format that the scraper prefers."""

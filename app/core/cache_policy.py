@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
+from app.core.toml_lines import header_lines, place
+
 MIN_TTL_S: Final = 1
 MAX_TTL_S: Final = 30 * 24 * 3600
 """Contract.md, 422: a time to live is 1 s to 30 d."""
@@ -15,7 +17,7 @@ _KEYS = frozenset(["ignore", "loose", "ttl", "cacheable"])
 
 
 class PolicyError(Exception):
-    """A row of `config/cache.toml` is wrong; the message names it and says what would be right."""
+    """A row of `config/cache.toml` is wrong; the message names its line and it, and says what would be right."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,13 +51,21 @@ def load_policy(text: str) -> CachePolicy:
     unknown = sorted(set(table) - {"default", "tool"})
     if unknown:
         raise PolicyError(f"unknown table {unknown[0]!r}; there are default and tool")
+    lines = dict(header_lines(text))
     built_in = ToolPolicy(ignore=frozenset(), loose=False, ttl_s=3600, cacheable=True)
-    default = _policy("default", table.get("default", {}), built_in)
+    default = _policy(_where(lines, "default"), table.get("default", {}), built_in)
     tools = table.get("tool", {})
     if not isinstance(tools, dict):
         raise PolicyError("write [tool.<name>], one for each tool")
-    named = {unicodedata.normalize("NFC", name): row for name, row in tools.items()}
-    return CachePolicy(default, {name: _policy(f"tool.{name}", row, default) for name, row in named.items()})
+    named = {
+        unicodedata.normalize("NFC", name): _policy(_where(lines, "tool", name), row, default)
+        for name, row in tools.items()
+    }
+    return CachePolicy(default, named)
+
+
+def _where(lines: Mapping[tuple[str, ...], int], *path: str) -> str:
+    return f"{place(lines.get(path, 0))}[{'.'.join(path)}]"
 
 
 def why_not_cacheable(policy: ToolPolicy, data: Mapping[str, Any]) -> str | None:
@@ -73,21 +83,21 @@ def why_not_cacheable(policy: ToolPolicy, data: Mapping[str, Any]) -> str | None
     return None
 
 
-def _policy(name: str, row: Any, base: ToolPolicy) -> ToolPolicy:
+def _policy(where: str, row: Any, base: ToolPolicy) -> ToolPolicy:
     if not isinstance(row, dict):
-        raise PolicyError(f"[{name}] is not a table")
+        raise PolicyError(f"{where} is not a table")
     unknown = sorted(set(row) - _KEYS)
     if unknown:
-        raise PolicyError(f"[{name}]: unknown key {unknown[0]!r}; there are {', '.join(sorted(_KEYS))}")
+        raise PolicyError(f"{where}: unknown key {unknown[0]!r}; there are {', '.join(sorted(_KEYS))}")
     ignore = row.get("ignore", list(base.ignore))
     if not isinstance(ignore, list) or not all(isinstance(item, str) for item in ignore):
-        raise PolicyError(f"[{name}] ignore: a list of argument names")
+        raise PolicyError(f"{where} ignore: a list of argument names")
     for flag in ("loose", "cacheable"):
         if not isinstance(row.get(flag, False), bool):
-            raise PolicyError(f"[{name}] {flag}: true or false")
+            raise PolicyError(f"{where} {flag}: true or false")
     ttl_s = row.get("ttl", base.ttl_s)
     if type(ttl_s) is not int or not MIN_TTL_S <= ttl_s <= MAX_TTL_S:
-        raise PolicyError(f"[{name}] ttl: seconds, {MIN_TTL_S} to {MAX_TTL_S}")
+        raise PolicyError(f"{where} ttl: seconds, {MIN_TTL_S} to {MAX_TTL_S}")
     return replace(
         base,
         ignore=frozenset(unicodedata.normalize("NFC", name) for name in ignore),

@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from app.core.kpi import Kpi, LabelSource, Path, Source
 from app.core.metrics import DECLARED
+from app.core.toml_lines import header_lines, place
 
 TYPES: Final = ("histogram", "counter", "gauge")
 DEFAULT_CAP: Final = 50
@@ -48,9 +49,16 @@ _RESERVED_LABELS: Final = frozenset(["le", "quantile"])
 _HTTP_METRICS: Final = ("flask_http_request", "flask_exporter_info")
 """What prometheus-flask-exporter writes."""
 
+_SUFFIXES: Final[Mapping[str, Sequence[str]]] = {
+    "gauge": (),
+    "counter": ("_total", "_created"),
+    "histogram": ("_bucket", "_sum", "_count", "_created"),
+}
+"""What Prometheus' client puts behind a metric's name."""
+
 
 class KpiError(Exception):
-    """A row of the table is wrong; the message names the row and the fault."""
+    """A row of the table is wrong; the message names its line, the row and the fault."""
 
 
 def load_kpis(text: str, counters: Iterable[str]) -> tuple[Kpi, ...]:
@@ -62,14 +70,21 @@ def load_kpis(text: str, counters: Iterable[str]) -> tuple[Kpi, ...]:
     rows = table.get("kpi", [])
     if set(table) - {"kpi"} or not isinstance(rows, list):
         raise KpiError("write [[kpi]], one for each metric, and nothing else")
-    kpis = tuple(_kpi(row, place) for place, row in enumerate(rows, 1))
-    _check_together(kpis, frozenset(counters))
+    lines = _lines(text, len(rows))
+    kpis = tuple(_kpi(row, number, line) for number, (row, line) in enumerate(zip(rows, lines, strict=True), 1))
+    _check_together(kpis, lines, frozenset(counters))
     return kpis
 
 
-def _kpi(row: Any, place: int) -> Kpi:
+def _lines(text: str, rows: int) -> list[int]:
+    """The line at which each row starts; 0 where TOML hides it."""
+    lines = [line for path, line in header_lines(text) if path == ("kpi",)]
+    return lines if len(lines) == rows else [0] * rows
+
+
+def _kpi(row: Any, number: int, line: int) -> Kpi:
     name = row.get("name") if isinstance(row, dict) else None
-    where = f"kpi {place}" + (f" ({name})" if isinstance(name, str) else "")
+    where = f"{place(line)}kpi {number}" + (f" ({name})" if isinstance(name, str) else "")
     if not isinstance(name, str) or not _METRIC_NAME.fullmatch(name):
         raise KpiError(f"{where}: name: a metric name, [a-z][a-z0-9_]*")
     _known(row, _KPI_KEYS, where)
@@ -163,26 +178,32 @@ def _caps(labels: Sequence[str], sources: Sequence[Any], where: str) -> tuple[in
     return tuple(caps)
 
 
-def _check_together(kpis: Sequence[Kpi], built_in: frozenset[str]) -> None:
-    taken = {_family(name) for name in built_in} | {_family(metric.name) for metric in DECLARED}
-    for kpi in kpis:
-        if _family(kpi.name) in taken or kpi.name.startswith(_HTTP_METRICS):
-            raise KpiError(f"{kpi.name}: this metric stands twice")
-        taken.add(_family(kpi.name))
+def _check_together(kpis: Sequence[Kpi], lines: Sequence[int], built_in: frozenset[str]) -> None:
+    taken = {name for counter in built_in for name in _series(counter, "counter")}
+    taken |= {name for metric in DECLARED for name in _series(metric.name, metric.type)}
+    for kpi, line in zip(kpis, lines, strict=True):
+        names = _series(kpi.name, kpi.type)
+        if names & taken or kpi.name.startswith(_HTTP_METRICS):
+            raise KpiError(f"{place(line)}{kpi.name}: this metric stands twice, or has the name of another's series")
+        taken |= names
     names = {kpi.name for kpi in kpis}
     counters = built_in | {kpi.name for kpi in kpis if kpi.type == "counter"}
-    for kpi in kpis:
+    for kpi, line in zip(kpis, lines, strict=True):
         for part in (*kpi.numerator, *kpi.denominator):
             if part not in counters:
-                raise KpiError(f"{kpi.name}: {part!r} is no counter")
+                raise KpiError(f"{place(line)}{kpi.name}: {part!r} is no counter")
         for other in kpi.together:
             if other not in names:
-                raise KpiError(f"{kpi.name}: together: there is no metric {other!r} in the table")
+                raise KpiError(f"{place(line)}{kpi.name}: together: there is no metric {other!r} in the table")
 
 
-def _family(name: str) -> str:
-    """What Prometheus tells metrics apart by: a counter is written with `_total` and known without."""
-    return name.removesuffix("_total")
+def _series(name: str, kind: str) -> set[str]:
+    """All names that the metric takes: Prometheus' client refuses a second one of them when the worker boots.
+
+    A counter is written with `_total` and known without.
+    """
+    family = name.removesuffix("_total")
+    return {name, family} | {family + suffix for suffix in _SUFFIXES[kind]}
 
 
 def _buckets(row: Mapping[str, Any], kind: str, where: str) -> tuple[float, ...]:

@@ -14,8 +14,8 @@ class Declared:
     unit: str
     help: str
     labels: tuple[str, ...] = ()
-    multiprocess_mode: Literal["sum", "max", "mostrecent"] = "sum"
-    """How a gauge's values from several workers become one."""
+    multiprocess_mode: Literal["livesum", "livemax", "max", "mostrecent"] = "livesum"
+    """How a gauge's values from several workers become one; `live…`: of those workers that are there."""
     buckets: tuple[float, ...] = ()
 
 
@@ -134,7 +134,7 @@ SPOOL_MAX_BYTES = Declared(
 SPOOL_SEGMENTS = Declared("telemetry_cache_spool_segments", "gauge", "files", "Files that undelivered events are in")
 SPOOL_EVENTS = Declared("telemetry_cache_spool_events", "gauge", "events", "Undelivered events")
 SPOOL_OLDEST = Declared(
-    "telemetry_cache_spool_oldest_seconds", "gauge", "seconds", "Age of the oldest undelivered event", (), "max"
+    "telemetry_cache_spool_oldest_seconds", "gauge", "seconds", "Age of the oldest undelivered event", (), "livemax"
 )
 SPOOL_COMMITS = Declared(
     "telemetry_cache_spool_commits_total",
@@ -174,6 +174,14 @@ INTEGRITY = Declared(
     ("state",),
     "mostrecent",
 )
+CONFIG_STALE = Declared(
+    "telemetry_cache_config_stale",
+    "gauge",
+    "files",
+    "1: the file under config/ cannot be used, and a worker uses its last good version; 0: it is used as it stands",
+    ("file",),
+    "livemax",
+)
 
 DECLARED: Final[Sequence[Declared]] = (
     EVENTS,
@@ -208,6 +216,7 @@ DECLARED: Final[Sequence[Declared]] = (
     SPOOL_ADOPTIONS,
     SPOOL_CORRUPT,
     INTEGRITY,
+    CONFIG_STALE,
 )
 
 COUNTERS: Final = tuple(metric.name for metric in DECLARED if metric.type == "counter")

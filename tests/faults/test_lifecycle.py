@@ -85,8 +85,8 @@ def test_more_workers_without_redis_are_refused(tmp_path: Path) -> None:
     ("name", "row", "fault"),
     [
         ("detectors.toml", '[[detector]]\nname = "mine"\nwhy = "w"\npatterns = ["("]\n', "line 1: patterns"),
-        ("kpis.toml", '[[kpi]]\nname = "mine"\ntype = "sum"\nhelp = "h"\nunit = "u"\n', "kpi 1 (mine): type"),
-        ("cache.toml", "[default]\nttl = 0\n", "[default] ttl"),
+        ("kpis.toml", '[[kpi]]\nname = "mine"\ntype = "sum"\nhelp = "h"\nunit = "u"\n', "line 1: kpi 1 (mine): type"),
+        ("cache.toml", "[default]\nttl = 0\n", "line 1: [default] ttl"),
     ],
 )
 def test_bad_row_stops_the_start(name: str, row: str, fault: str, tmp_path: Path) -> None:
