@@ -9,7 +9,7 @@ Path = tuple[str, ...]
 
 def header_lines(text: str) -> Iterator[tuple[Path, int]]:
     """Yield the path and the line (from 1) of every `[a.b]` and `[[a.b]]`, or what looks like one in a long text."""
-    for number, line in enumerate(text.split("\n"), 1):
+    for number, line in enumerate(text.replace("\r\n", "\n").split("\n"), 1):
         if not line.lstrip().startswith("["):
             continue
         try:

@@ -73,6 +73,7 @@ def test_a_tool_has_the_default_but_for_its_own_row(text: str, tool: str, wanted
         ("[tool.a]\nttl = 60.0", ["[tool.a] ttl"]),
         ("[tool.a]\nttl = true", ["[tool.a] ttl"]),
         ("[tool.a]\nttl = '60'", ["[tool.a] ttl"]),
+        ("\n[default]\n\n[tool.'a b']\nttl = 0", ["line 4: [tool.a b] ttl"]),
     ],
 )
 def test_a_bad_row_is_named_with_its_fault(text: str, says: list[str]) -> None:

@@ -514,6 +514,14 @@ BAD_ROWS = [
     (changed("buckets", "labels = ['le']\nbuckets") + "label.le = { value = 'x' }\n", ["my_metric", "le"]),
     (labelled("label.kind = { value = 'x' }", "['kind', 'kind']"), ["my_total", "kind"]),
     (GAUGE.replace("my_gauge", "telemetry_cache_spool_bytes") + "[[kpi.source]]\npath = 'x'", ["spool_bytes"]),
+    *(
+        (ROW + GAUGE.replace("my_gauge", f"my_metric_{part}") + "[[kpi.source]]\npath = 'x'", [f"my_metric_{part}"])
+        for part in ("bucket", "sum", "count", "created")
+    ),
+    (GAUGE.replace("my_gauge", "my_metric_sum") + "[[kpi.source]]
+path = 'x'
+" + ROW, ["my_metric", "twice"]),
+    (GAUGE.replace("my_gauge", "telemetry_cache_push_events_sum") + "[[kpi.source]]\npath = 'x'", ["push_events_sum"]),
     (GAUGE.replace("my_gauge", "telemetry_cache_cache_hits") + "[[kpi.source]]\npath = 'x'", ["cache_hits"]),
 ]
 
@@ -546,6 +554,22 @@ def test_a_bad_file_is_refused(text: str, says: str) -> None:
     with pytest.raises(KpiError) as caught:
         load_kpis(text, ())
     assert says in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        (f"# mine\n{GAUGE}", "line 2: kpi 1 (my_gauge): "),
+        (f"{ROW}\n\n{GAUGE}", f"line {ROW.count(chr(10)) + 3}: kpi 2 (my_gauge): "),
+        (ROW + ROW, f"line {ROW.count(chr(10)) + 2}: my_metric: "),
+        ("kpi = [{name = 'x'}]", "kpi 1 (x): "),
+    ],
+)
+def test_the_line_of_a_bad_row(text: str, says: str) -> None:
+    """It begins the message, where TOML shows it."""
+    with pytest.raises(KpiError) as caught:
+        load_kpis(text, ())
+    assert str(caught.value).startswith(says)
 
 
 def test_the_shipped_table_makes_metrics_that_prometheus_takes() -> None:

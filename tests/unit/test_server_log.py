@@ -70,6 +70,16 @@ def test_fixed_words_numbers_and_addresses_are_shown(message: str, args: tuple[o
     assert line(message, *args)["message"] == shown
 
 
+def test_a_table_of_ours_and_its_fault_are_shown() -> None:
+    """They are the operator's words, in members of their own; nothing else that hangs on a record is shown."""
+    added = {"file": "detectors.toml", "fault": "line 7: patterns: no ^, $, \\A or \\z", "secret": SECRET}
+    record = logging.LogRecord("telemetry_cache", logging.ERROR, __file__, 7, "a table cannot be used", (), None)
+    record.__dict__.update(added)
+    shown = json.loads(JsonFormatter().format(record))
+    assert (shown["file"], shown["fault"]) == (added["file"], added["fault"])
+    assert SECRET not in str(shown)
+
+
 @pytest.mark.parametrize(
     "error",
     [
