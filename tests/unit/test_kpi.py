@@ -518,9 +518,7 @@ BAD_ROWS = [
         (ROW + GAUGE.replace("my_gauge", f"my_metric_{part}") + "[[kpi.source]]\npath = 'x'", [f"my_metric_{part}"])
         for part in ("bucket", "sum", "count", "created")
     ),
-    (GAUGE.replace("my_gauge", "my_metric_sum") + "[[kpi.source]]
-path = 'x'
-" + ROW, ["my_metric", "twice"]),
+    (GAUGE.replace("my_gauge", "my_metric_sum") + "[[kpi.source]]\npath = 'x'\n" + ROW, ["my_metric", "twice"]),
     (GAUGE.replace("my_gauge", "telemetry_cache_push_events_sum") + "[[kpi.source]]\npath = 'x'", ["push_events_sum"]),
     (GAUGE.replace("my_gauge", "telemetry_cache_cache_hits") + "[[kpi.source]]\npath = 'x'", ["cache_hits"]),
 ]
