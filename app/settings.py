@@ -62,7 +62,7 @@ class Settings:
         "CONFIG_DIR",
         kinds.directory(),
         ROOT / "config",
-        "Where `detectors.toml`, `kpis.toml` and `cache.toml` are read from.",
+        "Where `detectors.toml`, `kpis.toml` and `cache.toml` are read from, at the start and at SIGHUP.",
         shown="`./config`",
     )
     host: str = _env("HOST", kinds.host(), "127.0.0.1", "The address to listen on.")

@@ -22,6 +22,7 @@ ALERTS = (
         "EventsLost",
         "DeadLettersGrowing",
         "RedisAway",
+        "ConfigStale",
     ),
     "RedactionFailing",
 )
@@ -51,7 +52,7 @@ def test_promtool_is_content(arguments: tuple[str, ...]) -> None:
 
 
 def test_alerts_are_those_that_are_meant(alerts: dict[str, Any]) -> None:
-    """The specification's four and the operator's seven."""
+    """The specification's four and the operator's eight."""
     assert tuple(alerts) == ALERTS
 
 
