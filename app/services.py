@@ -258,7 +258,7 @@ class Services:
         for file in config.texts:
             self.telemetry.configured(file, stale=file in stale)
         for row in config.stale:
-            _log.error("a table cannot be used; its last good version is", extra={"file": row.file, "fault": row.fault})
+            _log.error("a table cannot be used, its last good version is", extra={"file": row.file, "fault": row.fault})
 
     def _config_health(self) -> Health:
         if not self._stale:
