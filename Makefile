@@ -6,7 +6,7 @@ PIP    := $(BIN)/python -m pip --disable-pip-version-check --quiet
 URL    ?= http://127.0.0.1:8114
 
 .DEFAULT_GOAL := help
-.PHONY: help run stack test faults soak lint format bench profile replay docs lock clean
+.PHONY: help run stack test faults soak lint format bench profile replay redact docs lock clean
 
 help:  ## Print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -48,6 +48,10 @@ replay: $(VENV)/run.stamp  ## Play FILE=rows.jsonl through a running service (UR
 	@test -n "$(FILE)" || { echo "make replay FILE=rows.jsonl [URL=$(URL)]" >&2; exit 2; }
 	@$(BIN)/python -m app.replay --url "$(URL)" "$(FILE)"
 
+# No FILE is standard input. Who stops reading early (| head) has what he wanted: 141 is no error here.
+redact: $(VENV)/run.stamp  ## Clean FILE=rows.jsonl (or a pipe) onto stdout (ARGS=--help lists more)
+	@$(BIN)/python -m app.clean $(ARGS) $(if $(FILE),-- "$(FILE)") || { code=$$?; test $$code -eq 141 || exit $$code; }
+
 docs: $(VENV)/run.stamp  ## Write docs/settings.md and docs/metrics.md anew from the code
 	@$(BIN)/python -m app.docs
 
@@ -64,11 +68,11 @@ clean:  ## Remove what `make` made here (not var/, which holds your data)
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; this is " + sys.version.split()[0] + ". Name another: make PYTHON=python3.12")'
-	@$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); echo "Python's venv module is needed (Debian: apt-get install python3-venv)" >&2; exit 1; }
+	@$(PYTHON) -m venv $(VENV) >&2 || { rm -rf $(VENV); echo "Python's venv module is needed (Debian: apt-get install python3-venv)" >&2; exit 1; }
 
 $(VENV)/run.stamp: requirements.txt | $(BIN)/python
 	@echo "installing the pinned requirements into $(VENV) ..." >&2
-	@$(PIP) install --require-hashes -r requirements.txt
+	@$(PIP) install --require-hashes -r requirements.txt >&2
 	@touch $@
 
 $(VENV)/dev.stamp: requirements-dev.txt $(VENV)/run.stamp

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -52,6 +53,23 @@ def test_example(command: str, shown: str, embedded: RunningService) -> None:
     else:
         assert "telemetry_cache_" in ended.stdout
         assert not ended.stdout.startswith('{"type"')
+
+
+def test_the_cleaning_command() -> None:
+    """The pipe works as it stands, and only data comes out of it."""
+    ((command, shown),) = re.findall(r"```sh\n(echo .*? make redact)\n```\n\n```json\n(.*?)\n```", README)
+    # With the Python that runs this test: what its environment lacks is not installed from here.
+    make = f"make --old-file=.venv/run.stamp BIN={shlex.quote(str(Path(sys.executable).parent))}"
+    ended = subprocess.run(
+        ["sh", "-c", command.replace("make", make)],
+        cwd=Path(__file__).resolve().parents[2],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    assert json.loads(ended.stdout) == json.loads(shown)
+    assert "phone" in ended.stderr
 
 
 def test_the_dead_letters_command(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ IMPURE_STDLIB = {
     "asyncio", "io", "logging", "multiprocessing", "os", "pathlib", "random", "secrets", "shutil", "signal",
     "socket", "ssl", "subprocess", "tempfile", "threading", "time", "urllib", "uuid",
 }  # fmt: skip
-ROOMS = {"core", "handlers", "adapters", "web", "runtime", "replay"}
+ROOMS = {"core", "handlers", "adapters", "web", "runtime", "replay", "clean"}
 
 
 def _imports(path: Path) -> set[str]:
@@ -134,6 +134,15 @@ def test_replay_is_a_client() -> None:
     """The replay knows the service by HTTP alone."""
     for path in _modules("replay"):
         assert all(name.startswith("app.replay") for name in _of_app(_imports(path)))
+
+
+def test_cleaning_shares_the_rules_alone() -> None:
+    """clean imports core, the reading of config/ and the errors, and of other people's code only tqdm and orjson."""
+    allowed = ("app.clean", "app.core", "app.config_files", "app.errors")
+    for path in _modules("clean"):
+        imports = _imports(path)
+        assert all(name.startswith(allowed) for name in _of_app(imports))
+        assert _packages(imports) - set(sys.stdlib_module_names) <= {"app", "tqdm", "orjson"}
 
 
 def test_rooms_are_the_folders() -> None:
