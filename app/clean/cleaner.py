@@ -79,10 +79,13 @@ class Cleaner:
             value = strict_json.parse(body)
         except JsonFault:
             text, findings = self._texts.clean(body)
-            return Cleaned(text + end, Kind.TEXT, [Found("", *found[1:]) for found in findings])
+            rows = [Found("", found.detector, found.action, found.length) for found in findings]
+            return Cleaned(text + end, Kind.TEXT, rows)
         redacted = self._redact(value)
         if not redacted.findings:
             return Cleaned(line, Kind.JSON)
+        if any(found.place is None and found.detector == FAILED for found in redacted.findings):
+            return withheld(len(body), end, FAILED)
         return Cleaned(orjson.dumps(redacted.value) + end, Kind.JSON, _placed(redacted.findings))
 
 

@@ -44,6 +44,10 @@ _HIDE: Final = {0: _NUL, **{0xDC80 + byte: chr(_FIRST + byte) for byte in range(
 _SHOW: Final = {ord(hidden): chr(code) for code, hidden in _HIDE.items()}
 
 
+class UnsearchableError(Exception):
+    """The line passes a bound of redaction, which has withheld what it was given."""
+
+
 class _Part(NamedTuple):
     """Characters from `start` to `end` that have been judged, and what stands there afterwards."""
 
@@ -89,6 +93,8 @@ class TextSearch:
             position = part.end
         between.append(text[position:])
         rest = self._redact(between)
+        if not isinstance(rest.value, list):
+            raise UnsearchableError
         found += rest.findings
         pieces = [piece for gap, part in zip(rest.value, judged, strict=False) for piece in (gap, part.text)]
         return "".join([*pieces, rest.value[-1]]), found
@@ -136,12 +142,16 @@ class TextSearch:
             becomes = redacted.value
         else:
             redacted = self._redact({name: value})
+            if not isinstance(redacted.value, dict):
+                raise UnsearchableError
             # Where the rule drops the member, the name stays: in text, nobody knows what belongs to it.
             becomes = next(iter(redacted.value.values()), "")
         if becomes == value:
             return _Part(start, end, written)
         found += redacted.findings
-        return _Part(start, end, _quoted(str(becomes), written, is_latin=is_latin))
+        if not isinstance(becomes, str):
+            return _Part(start, end, json.dumps(becomes))
+        return _Part(start, end, _quoted(becomes, written, is_latin=is_latin))
 
 
 def _hidden(raw: bytes) -> str:
