@@ -144,8 +144,8 @@ DEEP = "[" * 40
         ('{"bob\\u0040example.org": 1, "n": NaN}', f'{{"{EMAIL}": 1, "n": NaN}}'),
         ('{"bob@example.org": 1, "n": NaN}', f'{{"{EMAIL}": 1, "n": NaN}}'),
         ('{"a": "bob\\ud83d@example.org", "b": "\\ud83d"}', f'{{"a": "{EMAIL}", "b": "\\ud83d"}}'),
-        # Glued on, or quoted in between.
-        ('{"a": "bob"@example.org NaN', None),
+        # Behind a value that is not the whole of it.
+        ('{"a": "x" bob@example.org NaN', f'{{"a": "x" {EMAIL} NaN'),
         ('"n": 4111 1111 1111 1111', f'"n": {CARD}'),
         # Already clean.
         (f'{{"password": "{PASSWORD}", "a": NaN, "b": "{EMAIL}"}}', None),

@@ -10,6 +10,7 @@ import signal
 import stat
 import subprocess
 import sys
+import termios
 import time
 from contextlib import suppress
 from pathlib import Path
@@ -189,6 +190,7 @@ def test_a_terminal_gets_a_bar_and_the_pipe_the_data(tmp_path: Path) -> None:
     path = tmp_path / "rows.ndjson"
     path.write_bytes(ROW * 20_000)
     leader, terminal = pty.openpty()
+    termios.tcsetwinsize(terminal, (24, 80))
     with subprocess.Popen([*COMMAND, path], cwd=ROOT, stdout=subprocess.PIPE, stderr=terminal) as process:
         os.close(terminal)
         cleaned, _ = process.communicate(timeout=TIMEOUT_S)
