@@ -11,6 +11,7 @@ from typing import Final
 
 from app.core import account_numbers, net_addresses, phones
 from app.core.candidates import Candidate, Validator
+from app.core.secret_checks import SECRET_CHECKS
 
 PHONE_REGIONS: Final = phones.REGIONS
 
@@ -80,6 +81,7 @@ def validators(phone_regions: Sequence[str]) -> Mapping[str, Validator]:
         "phone_shape": Validator(phones.shape, tail=phones.EXTENSION),
         "phone_trunk": Validator(phones.trunk, shrinks=True, tail=phones.EXTENSION),
         "ssn": Validator(account_numbers.ssn),
+        **{name: Validator(check) for name, check in SECRET_CHECKS.items()},
     }
 
 

@@ -1,0 +1,161 @@
+"""Checks by code of what looks like a secret: whether a value is one, or a word, a placeholder, a piece of code.
+
+Beside a name that says password or token stands anything: `password: str`, `token=None`, `password=****`. Each
+check takes the candidate with the two signs before it, which tell whether it was quoted. Time is linear in its length.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import re
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from app.core.candidates import Candidate
+
+# Words of code and of forms: what stands where a secret would, and is none.
+_CODE_WORDS: Final = frozenset(
+    """any arg args argument attr attribute auth bool boolean bytes bytestring call char class cls config const
+    credential credentials ctx def default dict disabled double else empty enabled enter env environ environment example
+    exit expired export false field file final float form func function get getenv getpass header headers here hidden
+    id if import incorrect input int integer invalid is key keys let list literal long masked max min missing name
+    new nil no none not null number object optional or os param params parameter pass passphrase passwd password
+    path placeholder process prompt pw pwd read redacted ref request required reset response result return
+    secret secrets secretstr self session set setting settings shared short size some state static std str string
+    struct sys test text this token tokens true type undefined unknown unset user username val value values var
+    variable varchar void wrong yes your""".split()  # noqa: SIM905 - words, not code
+)
+
+# What opens a clause: "Password: must be long", `password: "is not correct"`.
+_PROSE_WORDS: Final = frozenset(
+    """a all an and any are at but by can cannot contains did do does enter for from had has have how i if in is it its
+    leave may more must need needs never not of on only or please should so that the then these they this those to too
+    use used was we were what when where which who why will with you your""".split()  # noqa: SIM905
+)
+
+_WORDS = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
+_PATH = re.compile(r"\$?[A-Za-z_][A-Za-z0-9_]*(?:(?:\.|->|::)[A-Za-z_][A-Za-z0-9_]*)*")
+_LETTERS = re.compile(r"[A-Za-z]+(?:[-_ ][A-Za-z]+)*")
+_PLACEHOLDER = re.compile(
+    r"\$[{(A-Za-z_].*[})]?|%[A-Za-z_]+%?|%\(?.*[)]s|\{\{?.*|<.*>?|\[.*|@\{?.*\}|(?i:your|my|the|insert|enter)[-_ ].*"
+)
+_SHELL_NAME = re.compile(r"\$[A-Z_][A-Z0-9_]*|\$[a-z_]+")
+
+_SHORTEST_LETTERS: Final = 20
+"""Letters alone are a token from this length on: no identifier of one word is as long."""
+_SHORTEST_TOKEN: Final = 6
+_QUOTES: Final = "\"'`"
+_MASK: Final = frozenset("*.•-_")
+_MASKED: Final = 4
+"""From this length on, one letter over and over is a mask: `xxxx`."""
+
+
+def basic_auth(found: Candidate) -> bool:
+    """Base64 of printable text with a colon after its first sign (RFC 7617)."""
+    text = found.text.rstrip("=").replace("-", "+").replace("_", "/")
+    try:
+        data = base64.b64decode(text + "=" * (-len(text) % 4), validate=True)
+        plain = data.decode()
+    except (binascii.Error, UnicodeDecodeError):
+        return False
+    return ":" in plain and plain.isprintable()
+
+
+def bearer(found: Candidate) -> bool:
+    """What has a digit, or is too long for a word, and is no placeholder: "Bearer authentication" is neither."""
+    text = found.text
+    return not _is_placeholder(text) and (_has_digit(text) or (len(text) >= _SHORTEST_LETTERS and "-" not in text))
+
+
+def url_password(found: Candidate) -> bool:
+    """Whatever stands in an address for a password, but a placeholder."""
+    return not _is_placeholder(found.text)
+
+
+def assigned_password(found: Candidate) -> bool:
+    """A password may be anything, a common word or six digits: all but placeholders, code and prose."""
+    text = found.text
+    if _is_placeholder(text) or _is_code(found):
+        return False
+    if _is_quoted(found):
+        return text.split(" ")[0].lower() not in _PROSE_WORDS or _has_digit(text)
+    if _LETTERS.fullmatch(text):
+        # A word with more words behind it is a sentence, unless it is glued to its name: `password=letmein`.
+        goes_on = found.after[:1] == " " and found.after[1:].isalpha()
+        return text.lower() not in _PROSE_WORDS and not (goes_on and found.before[-1:] != "=")
+    return True
+
+
+def assigned_secret(found: Candidate) -> bool:
+    """Beside `secret` or `api_key`: what has letters and a digit, or is quoted, or is long."""
+    return assigned_token(found) or (
+        _is_quoted(found)
+        and len(found.text) >= _SHORTEST_TOKEN
+        and " " not in found.text
+        and not found.text.isdigit()
+        and not _is_placeholder(found.text)
+        and not _is_code(found)
+    )
+
+
+def assigned_token(found: Candidate) -> bool:
+    """Beside `token`: letters and a digit, or long; the tokens of language models are words and counts."""
+    text = found.text
+    if " " in text or _is_placeholder(text) or _is_code(found):
+        return False
+    if not any(sign.isalpha() for sign in text):
+        return False
+    return len(text) >= _SHORTEST_LETTERS or (len(text) >= _SHORTEST_TOKEN and _has_digit(text))
+
+
+def told_password(found: Candidate) -> bool:
+    """In a sentence: what no word has, a digit or a sign within ("my password is hunter2")."""
+    text = found.text.rstrip(".!?:")
+    if text.startswith("-") or _is_placeholder(text) or _is_code(found):
+        return False
+    return any(not sign.isalpha() and sign not in "-_'." for sign in text)
+
+
+def _is_quoted(found: Candidate) -> bool:
+    return found.before[-1:] in _QUOTES and found.before != ""
+
+
+def _has_digit(text: str) -> bool:
+    return any(sign.isdigit() for sign in text)
+
+
+def _is_placeholder(text: str) -> bool:
+    """`${DB_PASSWORD}`, `<your-password>`, `{{ x }}`, `%s`, `****`, `xxxx`, `your-token`, `[REDACTED_X]`."""
+    if set(text) <= _MASK or (len(text) >= _MASKED and len(set(text.lower())) == 1 and not text.isdigit()):
+        return True
+    if "REDACTED" in text or _SHELL_NAME.fullmatch(text):
+        return True
+    return text[:1] in "$%{<[@yYmMtTiIeE" and _PLACEHOLDER.fullmatch(text) is not None
+
+
+def _is_code(found: Candidate) -> bool:
+    """A type, a constant, a name, an attribute, a call."""
+    text = found.text.rstrip(".:?!")
+    if not text:
+        return True
+    words = {word.lower() for word in _WORDS.findall(text)}
+    if _LETTERS.fullmatch(text) and words & _CODE_WORDS:
+        return True
+    if _is_quoted(found) or _PATH.fullmatch(text) is None:
+        return False
+    return found.after[:1] in ("(", "[") or "." in text or "->" in text or "::" in text
+
+
+SECRET_CHECKS: Final[Mapping[str, Callable[[Candidate], bool]]] = {
+    "assigned_password": assigned_password,
+    "assigned_secret": assigned_secret,
+    "assigned_token": assigned_token,
+    "basic_auth": basic_auth,
+    "bearer": bearer,
+    "told_password": told_password,
+    "url_password": url_password,
+}
+"""Every check of this file by the name that `config/detectors.toml` uses."""
