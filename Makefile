@@ -3,6 +3,7 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip --disable-pip-version-check --quiet
+BESIDE := .venv-bench
 URL    ?= http://127.0.0.1:8114
 
 .DEFAULT_GOAL := help
@@ -38,7 +39,7 @@ format: $(VENV)/dev.stamp  ## Put the code into the project's format
 	@$(BIN)/ruff check --fix-only .
 	@$(BIN)/ruff format .
 
-bench: $(VENV)/dev.stamp  ## Measure the service beside a bare WSGI floor (wrk, Redis; docs/performance.md)
+bench: $(VENV)/dev.stamp $(BESIDE)/bench.stamp  ## Measure the service beside a floor, redaction beside Presidio (docs/performance.md)
 	@$(BIN)/python -m tests.bench $(ARGS)
 
 profile: $(VENV)/dev.stamp  ## Say where the time of one row of the benchmark goes (ARGS="--row log")
@@ -55,15 +56,18 @@ redact: $(VENV)/run.stamp  ## Clean FILE=rows.jsonl (or a pipe) onto stdout (ARG
 docs: $(VENV)/run.stamp  ## Write docs/settings.md and docs/metrics.md anew from the code
 	@$(BIN)/python -m app.docs
 
-lock: $(VENV)/dev.stamp  ## Resolve pyproject.toml into the two requirements files
+lock: $(VENV)/dev.stamp  ## Resolve pyproject.toml into the three requirements files
 	@$(PIP) install uv
 	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header \
 		--no-emit-index-url --no-emit-find-links --upgrade pyproject.toml -o requirements.txt
 	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header \
 		--no-emit-index-url --no-emit-find-links --constraint requirements.txt --extra dev pyproject.toml -o requirements-dev.txt
+	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header \
+		--no-emit-index-url --no-emit-find-links --constraint requirements.txt --constraint requirements-dev.txt \
+		--group bench -o requirements-bench.txt
 
 clean:  ## Remove what `make` made here (not var/, which holds your data)
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) $(BESIDE) .mypy_cache .ruff_cache .pytest_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(BIN)/python:
@@ -79,3 +83,10 @@ $(VENV)/dev.stamp: requirements-dev.txt $(VENV)/run.stamp
 	@echo "installing the pinned development tools into $(VENV) ..." >&2
 	@$(PIP) install --require-hashes -r requirements-dev.txt
 	@touch $@
+
+# What redaction is compared with. Where it cannot be installed, the benchmark goes without, and says so.
+$(BESIDE)/bench.stamp: requirements-bench.txt | $(BIN)/python
+	@echo "installing Presidio, to compare with, into $(BESIDE) ..." >&2
+	@{ $(BIN)/python -m venv $(BESIDE) \
+		&& $(BESIDE)/bin/python -m pip --disable-pip-version-check --quiet install --require-hashes -r requirements-bench.txt \
+		&& touch $@; } || echo "Presidio could not be installed; the benchmark goes without it" >&2

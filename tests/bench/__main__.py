@@ -10,19 +10,19 @@ import sys
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from tests.bench import delivery, delivery_report, machine, options, report, wrk
+from tests.bench import delivery, delivery_report, machine, options, redact_report, redact_rows, report, worst, wrk
 from tests.bench.errors import BenchError, MissingToolError
 from tests.bench.figures import figures_of
 from tests.bench.measure import Meter
 from tests.bench.rows import ROWS
 from tests.bench.site import Site
+from tests.bench.worst import Worst
 from tests.harness.service import ServiceError
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Sequence
     from pathlib import Path
 
-    from tests.bench.delivery import Delivery
     from tests.bench.measure import Measurement
     from tests.bench.options import Options
     from tests.bench.rows import Row
@@ -53,14 +53,20 @@ def _run(asked: Options, arguments: Sequence[str]) -> int:
     notes: list[str] = []
     if "rows" in asked.parts:
         notes = _measure_rows(asked, facts, taken, failures)
-    found = delivery.measure(asked, _say, lambda one: _say(report.progress(one, asked.delivery_rounds)))
+    found = delivery.Delivery()
+    if asked.parts.intersection(delivery.PARTS):
+        found = delivery.measure(asked, _say, lambda one: _say(report.progress(one, asked.delivery_rounds)))
+    redaction, slowest = redact_rows.Redaction(), list[Worst]()
+    _measure_redaction(asked, redaction, slowest, failures)
     figures = [one for workers in asked.workers for row in asked.rows if (one := figures_of(row, workers, taken))]
     sys.stdout.write(report.render(facts, notes, figures))
-    if asked.parts - {"rows"}:
+    if asked.parts.intersection(delivery.PARTS):
         sys.stdout.write("\n" + delivery_report.render(found))
+    if asked.parts.intersection(options.REDACTION):
+        sys.stdout.write("\n" + redact_report.render(redaction, slowest))
     if asked.json_file:
-        _write(asked.json_file, facts, taken, found)
-    faults = [*_faults(taken), *found.faults]
+        _write(asked.json_file, facts, taken, {"delivery": found, "redaction": redaction, "worst": slowest})
+    faults = [*_faults(taken), *found.faults, *redaction.faults]
     for fault in faults:
         _say(f"FAULT: {fault}")  # once more, where it is read
     for failure in (*failures, *found.failures):
@@ -86,6 +92,22 @@ def _measure_rows(asked: Options, facts: dict[str, str], taken: list[Measurement
     return notes if len(rows) < len(asked.rows) else []
 
 
+def _measure_redaction(
+    asked: Options, redaction: redact_rows.Redaction, slowest: list[Worst], failures: list[str]
+) -> None:
+    try:
+        if "redact" in asked.parts:
+            redact_rows.measure(
+                redaction, _say, rounds=asked.redact_rounds, turn_s=asked.redact_turn_s, texts=asked.texts
+            )
+        if "worst" in asked.parts:
+            for one in worst.measure():
+                slowest.append(one)
+                _say(str(one))
+    except BenchError as exc:
+        failures.append(f"redaction ended early: {exc}")
+
+
 def _rounds(site: Site, asked: Options, rows: Sequence[Row]) -> Iterator[Measurement]:
     """Warm up, then measure: the order of floor and row turns with each round, against what drifts."""
     for row in ROWS:  # some of everything, so that /metrics is a real page
@@ -103,18 +125,18 @@ def _rounds(site: Site, asked: Options, rows: Sequence[Row]) -> Iterator[Measure
 def _require_tools(parts: Collection[str]) -> None:
     if {"rows", "sync", "away"}.intersection(parts):
         wrk.require_wrk()
-    needed = {"ps": "procps", **({"redis-server": "redis-server"} if "rows" in parts else {})}
+    needed = {"redis-server": "redis-server"} if "rows" in parts else {}
+    if set(parts) - set(options.REDACTION):
+        needed["ps"] = "procps"
     for tool, package in needed.items():
         if shutil.which(tool) is None:
             raise MissingToolError(f"{tool} is not installed (Debian: apt-get install {package})")
 
 
-def _write(file: Path, facts: dict[str, str], taken: Sequence[Measurement], found: Delivery) -> None:
-    value: dict[str, Any] = {
-        "facts": facts,
-        "measurements": [asdict(one) for one in taken],
-        "delivery": asdict(found),
-    }
+def _write(file: Path, facts: dict[str, str], taken: Sequence[Measurement], found: dict[str, Any]) -> None:
+    value: dict[str, Any] = {"facts": facts, "measurements": [asdict(one) for one in taken]}
+    for name, part in found.items():
+        value[name] = [asdict(one) for one in part] if isinstance(part, list) else asdict(part)
     file.write_text(json.dumps(value, indent=1) + "\n", encoding="utf-8")
 
 

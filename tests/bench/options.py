@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tests.bench import delivery, recovery
+from tests.bench import delivery, recovery, redact_rows
 from tests.bench.rows import ROWS, Row
 
 if TYPE_CHECKING:
@@ -22,12 +22,14 @@ DELIVERY_ROUNDS = 3
 
 DELIVERY_WORKERS = (1,)
 QUICK_RECOVERY_EVENTS = 20_000
-PARTS = ("rows", *delivery.PARTS)
+REDACTION = ("redact", "worst")
+PARTS = ("rows", *delivery.PARTS, *REDACTION)
 
 ABOUT = """Measure the running service with wrk, beside a floor: gunicorn's stock gevent worker with a bare WSGI
-callable that reads the same request and answers as many bytes; then what delivery costs. The tables go to
-stdout, progress to stderr.
-Exit code: 0; 1 when an answer was an error or an event did not arrive; 2 when a program is missing."""
+callable that reads the same request and answers as many bytes; then what delivery costs; then redaction by
+itself, beside Presidio where it is installed. The tables go to stdout, progress to stderr.
+Exit code: 0; 1 when an answer was an error, an event did not arrive or a planted finding was left; 2 when a
+program is missing."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,6 +45,11 @@ class Options:
     delivery_rounds: int
     delivery_workers: tuple[int, ...]
     recovery_events: int
+    redact_rounds: int
+    redact_turn_s: float
+    """CPU time of one side's turn."""
+    texts: Path | None
+    """A file of texts to redact; None: the one beside the project."""
     rows: tuple[Row, ...]
     pin: bool | None
     json_file: Path | None
@@ -65,9 +72,17 @@ def parse(arguments: Sequence[str]) -> Options:
     add(
         "--only",
         type=_parts,
-        help=f"parts, with commas: rows, delivery, or of delivery {', '.join(delivery.PARTS)} (default: all)",
+        help=f"parts, with commas: rows, delivery, or of delivery {', '.join(delivery.PARTS)}; redact, worst "
+        "(default: all)",
     )
     add("--recovery-events", type=_positive, help=f"events of the backlog (default {recovery.EVENTS:,})")
+    add(
+        "--texts",
+        type=Path,
+        metavar="FILE",
+        help="texts to redact: a question and an answer a line, as JSON "
+        f"(default ../{redact_rows.TEXTS.relative_to(redact_rows.REPOSITORY.parent)} where it is, made ones else)",
+    )
     add("--quick", action="store_true", help=f"a trial: {QUICK_ROUNDS} rounds of {QUICK_SECONDS} s")
     add(
         "--pin",
@@ -77,6 +92,8 @@ def parse(arguments: Sequence[str]) -> Options:
     add("--json", type=Path, metavar="FILE", help="write every measurement to this file")
     add("--lose-push", action="store_true", help="let each sink forget its third push, to see the benchmark find out")
     given = parser.parse_args(arguments)
+    if given.texts and not given.texts.is_file():
+        parser.error(f"--texts: there is no file {given.texts}")
     return Options(
         rounds=given.rounds or (QUICK_ROUNDS if given.quick else ROUNDS),
         seconds=given.seconds or (QUICK_SECONDS if given.quick else SECONDS),
@@ -85,6 +102,9 @@ def parse(arguments: Sequence[str]) -> Options:
         parts=given.only or frozenset({"rows"} if given.rows else PARTS),
         delivery_rounds=given.rounds or (QUICK_ROUNDS if given.quick else DELIVERY_ROUNDS),
         delivery_workers=given.workers or DELIVERY_WORKERS,
+        redact_rounds=given.rounds or (QUICK_ROUNDS if given.quick else ROUNDS),
+        redact_turn_s=redact_rows.QUICK_TURN_S if given.quick else redact_rows.TURN_S,
+        texts=given.texts,
         recovery_events=given.recovery_events or (QUICK_RECOVERY_EVENTS if given.quick else recovery.EVENTS),
         rows=given.rows or tuple(ROWS),
         pin=given.pin,

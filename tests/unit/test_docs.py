@@ -75,7 +75,7 @@ def test_problem_types_are_distinct() -> None:
 
 def test_nothing_names_a_registry_or_this_machine() -> None:
     """Pins carry no registry's address, so that any index serves."""
-    for name in ("requirements.txt", "requirements-dev.txt"):
+    for name in ("requirements.txt", "requirements-dev.txt", "requirements-bench.txt"):
         text = (ROOT / name).read_text(encoding="utf-8")
         assert "://" not in text
         assert "--hash=sha256:" in text
