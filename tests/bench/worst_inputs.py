@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 EXAMPLES = 4
 """How many of a row's own examples are made into inputs."""
 
+DRAWN = 1024
+"""Drawn signs come again after so many, so that a longer text has more of the same and nothing new."""
+
 # A class in a pattern: [...], \d, \pL, \p{Lu}; and the letters between them.
 _CLASS = re.compile(r"\[(?:\[:\^?\w+:\]|\\.|[^\]\\])+\]|\\[pP](?:\{\^?\w+\}|\w)|\\[dws]")
 _LITERAL = re.compile(r"(?<![\\\w])[A-Za-z][A-Za-z0-9_:=-]+")
@@ -70,12 +73,12 @@ def common(size_bytes: int) -> dict[str, str]:
     """Return the inputs that are tried with every detector, by what they are called."""
     chance = random.Random(1)
     drawn = {
-        "drawn digits and blanks": "".join(chance.choices("0123456789 ", k=size_bytes)),
-        "drawn digits and signs": "".join(chance.choices("0123456789 .-+()/:", k=size_bytes)),
-        "drawn letters and digits": "".join(chance.choices(string.ascii_letters + string.digits, k=size_bytes)),
-        "drawn ASCII": "".join(chance.choices(string.printable, k=size_bytes)),
+        "drawn digits and blanks": "".join(chance.choices("0123456789 ", k=DRAWN)),
+        "drawn digits and signs": "".join(chance.choices("0123456789 .-+()/:", k=DRAWN)),
+        "drawn letters and digits": "".join(chance.choices(string.ascii_letters + string.digits, k=DRAWN)),
+        "drawn ASCII": "".join(chance.choices(string.printable, k=DRAWN)),
     }
-    return {name: filled(unit, size_bytes) for name, unit in _UNITS.items()} | drawn
+    return {name: filled(unit, size_bytes) for name, unit in (_UNITS | drawn).items()}
 
 
 def of_examples(examples: Sequence[str], size_bytes: int) -> dict[str, str]:
@@ -123,9 +126,11 @@ def near_miss(example: str) -> str:
 
 
 def filled(unit: str, size_bytes: int) -> str:
-    """Return a unit over and over, cut to at most so many bytes in UTF-8."""
-    data = unit.encode()
-    return (data * (size_bytes // len(data) + 1))[:size_bytes].decode(errors="ignore") if data else ""
+    """Return a unit over and over, as often as it goes into so many bytes of UTF-8.
+
+    Never a part of it: the first half of what is no finding may be one.
+    """
+    return unit * (size_bytes // len(unit.encode())) if unit else ""
 
 
 def _rows(table: Mapping[str, object]) -> Iterator[dict[str, list[str] | str]]:
