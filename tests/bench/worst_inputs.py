@@ -102,12 +102,27 @@ def of_pattern(source: str, size_bytes: int) -> dict[str, str]:
     made |= {f"run of {word + sign!r}": filled(word + sign, size_bytes) for word in wordy for sign in others}
     if signs:
         made["all signs of it in turn"] = filled("".join(signs), size_bytes)
-    letters = dict.fromkeys(_LITERAL.findall(_GROUP.sub(" ", _CLASS.sub(" ", source))))
-    for prefix in list(letters)[:EXAMPLES]:
-        made[f"run of {prefix!r}"] = filled(prefix, size_bytes)
-        made[f"run of {prefix + ' '!r}"] = filled(prefix + " ", size_bytes)
-        made |= {f"{prefix!r} and a run of {word!r}": prefix + filled(word, size_bytes - len(prefix)) for word in wordy}
-    return made
+    letters = _letters(source)
+    made |= {
+        f"{prefix!r} and a run of {word!r}": prefix + filled(word, size_bytes - len(prefix))
+        for prefix in letters
+        for word in wordy
+    }
+    return made | of_letters(source, size_bytes)
+
+
+def of_letters(source: str, size_bytes: int) -> dict[str, str]:
+    """Return the letters that a pattern begins with over and over, with the signs that it takes between them.
+
+    Each may begin a match that goes on to the end of the text.
+    """
+    signs = dict.fromkeys(sign for each in _CLASS.findall(source) for sign in _members(each) if not sign.isalnum())
+    units = [prefix + sign for prefix in _letters(source) for sign in ("", " ", *signs)]
+    return {f"run of {unit!r}": filled(unit, size_bytes) for unit in units}
+
+
+def _letters(source: str) -> list[str]:
+    return list(dict.fromkeys(_LITERAL.findall(_GROUP.sub(" ", _CLASS.sub(" ", source)))))[:EXAMPLES]
 
 
 def examples_of(table: str) -> dict[tuple[str, str], list[str]]:
