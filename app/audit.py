@@ -33,4 +33,8 @@ class Audit:
             self._telemetry.audited(len(turns), [found for turn in turns for found in self._found(batch[turn].line)])
 
     def _found(self, line: bytes) -> list[str]:
-        return [found.detector for found in redact(orjson.loads(line), self._rules).findings]
+        # The payload by its event type's policies, as it was redacted; what stands around it by the rest.
+        entry = orjson.loads(line)
+        payload = entry.pop("payload", None)
+        found = (*redact(entry, self._rules).findings, *redact(payload, self._rules, entry.get("event")).findings)
+        return [finding.detector for finding in found]

@@ -26,8 +26,10 @@ from app.core.batching import BatchLimits
 from app.core.dead_letters import Letter, restamped
 from app.core.kpi import Observer
 from app.core.loki import Streams
+from app.core.pseudonyms import PseudonymKey, Pseudonyms
 from app.core.recent import RecentIds
 from app.core.redaction import redact
+from app.core.rules import Rules
 from app.errors import CacheAwayError, ConfigError, OperatorError, TryLaterError
 from app.handlers.cache import CacheHandler
 from app.handlers.logs import Clock, LogHandler, LogLimits
@@ -102,6 +104,7 @@ class Services:
         self._settings = settings
         keys_file = settings.pseudonym_keys_file
         self.pseudonyms = read_pseudonyms(keys_file) if keys_file is not None else None
+        rules = self._rules(config.rules)
         self._started_wall_s = time.time()
         self._draining_since_s: float | None = None
         self._runtime = Runtime()
@@ -111,13 +114,13 @@ class Services:
             metrics_dir=settings.metrics_dir,
             window_s=settings.kpi_window_s,
             started_s=started_s,
-            detectors=config.rules.names,
+            detectors=rules.names,
             spool_max_bytes=settings.spool_max_bytes,
             lock=plain_lock,
         )
         self._stale = config.stale
         self._show_config(config)
-        self._audit = Audit(config.rules, self.telemetry, every=settings.redaction_audit_every)
+        self._audit = Audit(rules, self.telemetry, every=settings.redaction_audit_every)
         self._streams = Streams(env=settings.environment, max_streams=settings.loki_max_streams)
         self._offload = OneThread()
         # Commits have a thread of their own: nothing else that is slow may hold up an answer.
@@ -131,7 +134,7 @@ class Services:
         self._dead_letters = DeadLetterFiles(
             settings.data_dir / "dead-letters",
             settings.worker_slot,
-            clean=lambda text: str(redact(text, config.rules).value),
+            clean=lambda text: str(redact(text, rules).value),
             offload=self._offload,
             wall_s=time.time,
         )
@@ -141,9 +144,9 @@ class Services:
         self._sink_state = SinkState()
         self.shippers = [self._shipper(sink) for sink in self._sinks]
         self._cache = self._cache_store()
-        reader = Reader(config.rules)
+        reader = Reader(rules)
         self.log = LogHandler(
-            rules=config.rules,
+            rules=rules,
             observe=Observer(config.kpis),
             spool=self.spool,
             telemetry=self.telemetry,
@@ -171,7 +174,7 @@ class Services:
             rand=random.random,
         )
 
-        self.pseudonym_finder = PseudonymHandler(pseudonyms=self.pseudonyms, names=config.rules.names, reader=reader)
+        self.pseudonym_finder = PseudonymHandler(pseudonyms=self.pseudonyms, names=rules.names, reader=reader)
 
     @property
     def settings(self) -> Settings:
@@ -252,6 +255,14 @@ class Services:
         if health.state == "ok" and (streams := self.spool.held_back):
             return replace(health, state="degraded", detail=f"refuses {streams} streams; the others go on")
         return health
+
+    def _rules(self, rules: Rules) -> Rules:
+        """The table with its keys: pseudonyms are an operator's, digests have a key in any case."""
+        digests = self.pseudonyms
+        if digests is None and rules.policies:
+            secret = read_or_make_secret(self._settings.data_dir / "digest.key")
+            digests = Pseudonyms([PseudonymKey("local", secret)])
+        return replace(rules, pseudonyms=self.pseudonyms, digests=digests)
 
     def _show_config(self, config: Config) -> None:
         stale = {row.file for row in config.stale}

@@ -49,6 +49,7 @@ leaves the name and empties the value. Bytes that are no UTF-8 are passed over, 
 bytes outside a finding stay, and bad ones within a finding go with it.
 
 A line longer than 16 MiB, or one that a fault kept from being searched, becomes "[REDACTED]" and is counted.
+With --event, where that type has policies, a line that is not JSON is withheld too: nobody knows its fields.
 Each line is searched by itself: what somebody has spread over several lines is not seen as one.
 
 Exit code: 0 done, 1 broken off (disk full, unreadable; no --output is left behind), 2 usage error or no such file.
@@ -104,6 +105,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("file", metavar="FILE", nargs="?", help="NDJSON, or gzip of it in .gz; - or none: stdin")
     parser.add_argument("--config-dir", metavar="DIR", type=Path, default=_CONFIG, help="with detectors.toml (config/)")
+    parser.add_argument(
+        "--event", metavar="NAME", help="each line is a payload of this type of event, whose field policies hold"
+    )
     parser.add_argument("--output", metavar="OUT", type=Path, help="write here, not to stdout (mode 0600; .gz: packed)")
     parser.add_argument("--in-place", action="store_true", help="put the result in FILE's place, once it is whole")
     parser.add_argument(
@@ -137,7 +141,7 @@ def _clean(options: argparse.Namespace) -> str:
         has_bar = sys.stderr.isatty() and (target is not None or not os.isatty(_STDOUT))
         progress = stack.enter_context(closing(Progress(lines.size_bytes, sys.stderr, has_bar=has_bar)))
         started_s = time.perf_counter()
-        tally = _run(_Run(lines, _cleaner(rules), output, findings, progress))
+        tally = _run(_Run(lines, _cleaner(rules, options.event), output, findings, progress))
         stdout.flush()
         for aside in asides:
             aside.finish()
@@ -149,11 +153,11 @@ def _clean(options: argparse.Namespace) -> str:
     return as_text(tally, lines.read_bytes, elapsed_s)
 
 
-def _cleaner(rules: Rules) -> Cleaner:
+def _cleaner(rules: Rules, event: str | None) -> Cleaner:
     def redact_one(value: Any) -> RedactedPayload:
-        return redact(value, rules)
+        return redact(value, rules, event)
 
-    return Cleaner(redact_one)
+    return Cleaner(redact_one, has_policies=rules.policy(event) is not None)
 
 
 def _run(run: _Run) -> Tally:

@@ -12,6 +12,9 @@ from app.core.events import Finding
 from app.core.redaction import FAILED
 from app.core.strict_json import JsonFault
 
+NOT_JSON: Final = "not_json"
+"""The detector name under which a line stands that policies say something of, and of which nobody knows the fields."""
+
 TOO_LONG: Final = "too_long"
 """The detector name under which a line stands that is longer than any that is searched."""
 
@@ -56,9 +59,10 @@ class Cleaned(NamedTuple):
 class Cleaner:
     """Cleans lines, each by itself."""
 
-    def __init__(self, redact: Redact) -> None:
-        """`redact` is `core.redaction.redact` with its rules."""
+    def __init__(self, redact: Redact, *, has_policies: bool = False) -> None:
+        """`redact` is `core.redaction.redact` with its rules; where policies hold, only JSON can be shown."""
         self._redact = redact
+        self._has_policies = has_policies
         self._texts = TextSearch(redact)
 
     def clean(self, line: bytes) -> Cleaned:
@@ -78,6 +82,8 @@ class Cleaner:
         try:
             value = strict_json.parse(body)
         except JsonFault:
+            if self._has_policies:
+                return withheld(len(body), end, NOT_JSON)
             text, findings = self._texts.clean(body)
             rows = [Found("", found.detector, found.action, found.length) for found in findings]
             return Cleaned(text + end, Kind.TEXT, rows)

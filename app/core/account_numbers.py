@@ -35,7 +35,9 @@ _ISSUERS: Final[tuple[tuple[str, str, frozenset[int]], ...]] = (
 _MIN_CARD: Final = 12
 _MAX_CARD: Final = 19
 
-_LAYOUTS: Final = frozenset({(4, 4, 4, 4), (4, 4, 4, 4, 3), (4, 6, 5), (4, 6, 4), (4, 4, 4, 1), (4, 4, 4, 7), (4, 4, 5), (6, 13)})
+_LAYOUTS: Final = frozenset(
+    {(4, 4, 4, 4), (4, 4, 4, 4, 3), (4, 6, 5), (4, 6, 4), (4, 4, 4, 1), (4, 4, 4, 7), (4, 4, 5), (6, 13)}
+)
 """How digits are grouped on cards."""
 
 _LUHN_DOUBLED: Final = bytes.maketrans(b"0123456789", bytes((0, 2, 4, 6, 8, 1, 3, 5, 7, 9)))
@@ -99,9 +101,7 @@ def ssn(found: Candidate) -> bool:
     return issued and not found.is_inside_longer("-. ")
 
 
-def _card_end(
-    text: str, groups: Sequence[tuple[int, int]], first: int, last: int, *, is_whole: bool
-) -> int | None:
+def _card_end(text: str, groups: Sequence[tuple[int, int]], first: int, last: int, *, is_whole: bool) -> int | None:
     """The last group of the longest number that starts at a group, or None."""
     digits = ""
     sizes: tuple[int, ...] = ()

@@ -37,7 +37,20 @@ _CLASS = re.compile(r"\[(?:\\.|[^\]\\])+\]")
 _PROBES: Final = (b"", b"a", b" ", b"a b")
 
 _DETECTOR_KEYS = frozenset(
-    ["name", "why", "patterns", "validate", "context", "unless", "not_after", "not_before", "numbers", "action", "finds", "leaves"]
+    [
+        "name",
+        "why",
+        "patterns",
+        "validate",
+        "context",
+        "unless",
+        "not_after",
+        "not_before",
+        "numbers",
+        "action",
+        "finds",
+        "leaves",
+    ]
 )
 _DENY_KEYS = frozenset(["name", "why", "words", "action"])
 _ALLOW_KEYS = frozenset(["why", "values", "patterns", "detectors"])

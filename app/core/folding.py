@@ -19,7 +19,7 @@ _IGNORABLE: Final = frozenset(
     )
 )
 
-_IDEOGRAPHIC_FULL_STOP: Final = 0x3002
+_IDEOGRAPHIC_FULL_STOP: Final = "\u3002"
 """A dot in a domain name (IDNA, UTS 46)."""
 
 
@@ -83,12 +83,12 @@ class _Folding(dict[int, str]):
 def _folded(code: int) -> str:
     if code in _IGNORABLE:
         return ""
-    if code == _IDEOGRAPHIC_FULL_STOP:
-        return "."
     return "".join(map(_plain, unicodedata.normalize("NFKC", chr(code))))
 
 
 def _plain(sign: str) -> str:
+    if sign == _IDEOGRAPHIC_FULL_STOP:
+        return "."
     category = unicodedata.category(sign)
     if category == "Nd":
         return str(unicodedata.decimal(sign))

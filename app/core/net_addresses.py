@@ -40,8 +40,8 @@ def mac(found: Candidate) -> bool:
     return not (
         found.before[-1:].isalnum()
         or found.after[:1].isalnum()
-        or (found.before[-1:] in ":-" and found.before[:1].isalnum() and len(found.before) > 1)
-        or (found.after[:1] in ":-" and found.after[1:].isalnum())
+        or (found.before[-1:] in ":-." and found.before[:1].isalnum() and len(found.before) > 1)
+        or (found.after[:1] in ":-." and found.after[1:].isalnum())
     )
 
 

@@ -38,6 +38,9 @@ _YEARS: Final = re.compile(r"(?:1[5-9]|20)\d\d ?[-/] ?(?:1[5-9]|20)?\d\d")
 _QUAD: Final = re.compile(r"\d{1,3}(?:\.\d{1,3}){3}")
 _DECIMALS: Final = re.compile(r"\d+\.\d+(?:[ -/]+\d+\.\d+)*")
 _NANP_GROUPS: Final = re.compile(r"\d{3} \d{3}[ -]\d{4}")
+_JOINED: Final = frozenset(":.,-/")
+"""In front of 00, these say that it is the end of a time or a number."""
+
 _LIST: Final = 3
 """From so many groups on, numbers that follow each other evenly (01 02 03 04 05) are counted, not dialled."""
 
@@ -45,7 +48,13 @@ _LIST: Final = 3
 def international(found: Candidate) -> Iterator[tuple[int, int]]:
     """A number behind a + or 00: the longest that its country's plan may have, else a plausible length."""
     text = found.text
-    if found.before[-1:].isalnum() or _is_decimal(text):
+    if (
+        (found.before[-1:] or " ").isalnum()
+        or _is_decimal(text)
+        or (text[1] == " " and found.before.strip()[-1:].isdigit())
+    ):
+        return
+    if text[0] == "0" and (found.before[-1:] in _JOINED or ("." in text and " " in text)):
         return
     plausible = 0
     for end in _ends(text, found.after):
@@ -74,7 +83,8 @@ def trunk(found: Candidate) -> bool:
     text = found.text
     if not few <= len(_digits(text)) <= many or ("." in text and " " in text and "/" not in text):
         return False
-    return _DATE.match(text) is None and not found.is_inside_longer("-. /") and not _counts_up(text)
+    glued = found.before[-1:] == "-" and found.before[:1].isalnum()
+    return _DATE.match(text) is None and not glued and not found.is_inside_longer("-. /") and not _counts_up(text)
 
 
 def announced(found: Candidate) -> bool:

@@ -5,9 +5,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, Generic, TypeVar, Union
 
+from app.core.candidates import Validator
 from app.core.folding import fold
 from app.core.pseudonyms import Pseudonyms
-from app.core.candidates import Validator
 
 T = TypeVar("T")
 

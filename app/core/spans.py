@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Any, Final
 
-from app.core.rules import Detector
 from app.core.candidates import Candidate, Validator
+from app.core.rules import Detector
 
 CONTEXT_BYTES: Final = 48
 """How far before a match its context words may stand: "within a few words" (redaction.md)."""
@@ -23,9 +23,17 @@ CONTEXT_BEHIND_BYTES: Final = 24
 _LONG_CANDIDATE: Final = 256
 """A longer candidate that fails is not looked into: of what has no bound, the whole fails when no part would do."""
 
-# Where what a word announces ends: another sentence or paragraph, another small number ("mobile traffic: 82 % of
-# 2324821"; not another telephone number). One dot may be an abbreviation's ("Tel. ").
-_BREAK: Final = re.compile(rb"(?:[a-z)\]]{2}|\d)[.!?;]\s|\n\s*\n|(?<![\d .\-()+])\s?\d{1,4}(?![\d.\-() ])|\d%")
+# Where what a word announces ends: another sentence or paragraph, or what is counted ("mobile users: 778862"). One dot
+# may be an abbreviation's ("Tel. ").
+_BREAK: Final = re.compile(
+    rb"(?i)(?:[a-z)\]]{2}|\d)[.!?;]\s|\n\s*\n|\b(?:users?|sold|sent|traffic|app|version|job|count|sample|visits|models?|order)\b"
+)
+
+_FEW_DIGITS: Final = 6
+"""With fewer between a word and a number, the word announces those: "mobile traffic: 82 % of 2324821"."""
+
+# What stands in a value's place, also where the text is cut: `[REDACTED_PHONE]` announces no telephone number.
+_MARKS: Final = re.compile(rb"\[?[A-Z]*_?[A-Z0-9_]*(?:\]|:[a-z0-9_-]+:[0-9a-f]{4,32}\])|\[REDACTED_[A-Z0-9_]*")
 
 _WORD = re.compile(rb"\w")
 
@@ -158,12 +166,14 @@ def _candidate(data: bytes, start: int, end: int) -> Candidate:
 
 def _has_context(words: Any, ahead: bytes, behind: bytes) -> bool:
     """Whether one of the words announces the match, in the same sentence, or names it right behind."""
+    ahead, behind = _MARKS.sub(b"", ahead), _MARKS.sub(b"", behind[:CONTEXT_BEHIND_BYTES])
     last = None
     for last in words.finditer(ahead):  # noqa: B007 - the last one is the closest
         pass
     if last is not None and _BREAK.search(ahead, last.end() - 1) is None:
-        return True
-    after = words.search(behind[:CONTEXT_BEHIND_BYTES])
+        digits = sum(48 <= sign <= 57 for sign in ahead[last.end() :])  # noqa: PLR2004 - "0" to "9"
+        return not 0 < digits < _FEW_DIGITS
+    after = words.search(behind)
     return after is not None and _BREAK.search(behind, 0, after.start() + 1) is None
 
 

@@ -208,7 +208,9 @@ class LogHandler:
         return self._check(item.value)
 
     def _seal(self, event: LogEvent, caller: Caller) -> _Sealed:
-        payload = redact(event.payload, self._rules)
+        payload = redact(event.payload, self._rules, event.event)
+        if not isinstance(payload.value, dict):
+            raise TooLargeError("the payload has more values than can be looked through")
         name = self._shown_event(event.event)
         service = payload.value.get("service")
         event_id = event.event_id or self._clock.new_id()

@@ -267,6 +267,23 @@ def test_a_damaged_file_leaves_no_half_file(tmp_path: Path) -> None:
     assert _names(tmp_path) == {"rows.gz"}
 
 
+def test_policies_of_an_event_hold(tmp_path: Path) -> None:
+    """Only for the event that is named; where fields cannot be told, the line is withheld."""
+    table = (ROOT / "config" / "detectors.toml").read_text(encoding="utf-8")
+    for name in ("kpis.toml", "cache.toml"):
+        (tmp_path / name).write_bytes((ROOT / "config" / name).read_bytes())
+    (tmp_path / "detectors.toml").write_text(
+        table
+        + '\n[[policy]]\nwhy = "Nobody reads it."\nevents = ["asked"]\nfields = ["args.prompt"]\naction = "drop"\n',
+        encoding="utf-8",
+    )
+    rows = b'{"args": {"prompt": "why?", "n": 1}}\n{"args": {"prompt": "why?"}, "n": NaN}\n'
+    command: list[str | Path] = ["--config-dir", tmp_path]
+    assert _run([*command, "--event", "asked"], rows).stdout == b'{"args":{"n":1}}\n"[REDACTED]"\n'
+    assert _run([*command, "--event", "other"], rows).stdout == rows
+    assert _run(command, rows).stdout == rows
+
+
 # What it is for
 
 
