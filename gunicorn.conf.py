@@ -152,7 +152,7 @@ def _check_command_line(cfg: Any) -> None:
 
 
 def _check_files() -> Any:
-    """The tables under config/ and the secrets can be read, and DATA_DIR can be written to; return the tables' texts."""
+    """The tables under config/ and the secrets can be read, DATA_DIR can be written to; return the tables' texts."""
     from app.adapters.pseudonym_keys import read_pseudonyms  # noqa: PLC0415 - only the master asks
     from app.adapters.secret_file import read_secret  # noqa: PLC0415 - only the master asks
     from app.config_files import load  # noqa: PLC0415 - it imports re2

@@ -80,7 +80,7 @@ def cards(found: Candidate) -> Iterator[tuple[int, int]]:
 
 
 def iban(found: Candidate) -> Iterator[tuple[int, int]]:
-    """As many signs as the country's accounts have, and ISO 7064's remainder (ISO 13616); case and spaces do not count."""
+    """As many signs as the country's accounts have, and ISO 7064's remainder (ISO 13616), in any case and grouping."""
     text = found.text
     length = IBAN_LENGTHS.get(text[:2].upper(), 0)
     places = [match.start() for match in _SIGNS.finditer(text)]
@@ -98,7 +98,7 @@ def ssn(found: Candidate) -> bool:
     digits = found.digits
     area, group, serial = digits[:3], digits[3:5], digits[5:]
     issued = area not in {"000", "666"} and area < "900" and group != "00" and serial != "0000"
-    return issued and not found.is_inside_longer("-. ")
+    return issued and not found.is_inside_longer("-. " if " " in found.text else "-.")
 
 
 def _card_end(text: str, groups: Sequence[tuple[int, int]], first: int, last: int, *, is_whole: bool) -> int | None:

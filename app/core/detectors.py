@@ -10,12 +10,13 @@ from typing import Any, Final
 
 import re2
 
+from app.core.candidates import Validator
 from app.core.folding import fold
 from app.core.pseudonyms import Pseudonyms
 from app.core.redaction import redact
 from app.core.rules import Allowed, Detector, FieldRule, NameTable, Rules, names_of, words_of
 from app.core.table import Row, RuleError, is_texts, parse, rows
-from app.core.validators import PHONE_REGIONS, Validator, validators
+from app.core.validators import PHONE_REGIONS, validators
 from app.core.walk import POLICY
 
 __all__ = ["ACTIONS", "POLICY_ACTIONS", "RuleError", "load_rules"]
@@ -199,7 +200,7 @@ def _words(row: Row, key: str, frame: str, *, is_part: bool = False) -> Any:
 
 
 def _whole_word(word: str) -> str:
-    """A word as a pattern; where it ends in a sign (`No.`), or in a letter that RE2's \\b does not know, none is asked for."""
+    """A word as a pattern; at a sign (`No.`), or a letter that RE2 knows no word by, no word's end is asked for."""
     plain = fold(word)
     ahead = r"\b" if plain[:1].isascii() and plain[:1].isalnum() else ""
     behind = r"\b" if plain[-1:].isascii() and plain[-1:].isalnum() else ""
@@ -230,7 +231,8 @@ class _Allowances:
             patterns = [self._pattern(pattern, row) for pattern in row.some_texts("patterns", "RE2 patterns")]
             if not values and not patterns:
                 raise row.fault("values, patterns: at least one")
-            for name in row.some_texts("detectors", "detector or field names") or [None]:
+            named: list[str | None] = [*row.some_texts("detectors", "detector or field names")]
+            for name in named or [None]:
                 self._values.setdefault(name, set()).update(values)
                 self._patterns.setdefault(name, []).extend(patterns)
 

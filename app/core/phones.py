@@ -7,6 +7,7 @@ ones), so a shape that nothing else has, or a word that announces a number, is e
 import re
 from collections.abc import Callable, Iterator, Sequence
 from functools import cache
+from itertools import pairwise
 from typing import Final
 
 import phonenumbers
@@ -41,6 +42,7 @@ _NANP_GROUPS: Final = re.compile(r"\d{3} \d{3}[ -]\d{4}")
 _JOINED: Final = frozenset(":.,-/")
 """In front of 00, these say that it is the end of a time or a number."""
 
+_PAIRS: Final = re.compile(r"\d\d(?:[ .\-/]\d\d)+")
 _LIST: Final = 3
 """From so many groups on, numbers that follow each other evenly (01 02 03 04 05) are counted, not dialled."""
 
@@ -78,13 +80,18 @@ def shape(found: Candidate) -> bool:
 
 
 def trunk(found: Candidate) -> bool:
-    """A shape with a trunk 0 or a city code in brackets: 9 to 11 digits, no date, no list, no part of a longer number."""
+    """A trunk 0 or a city code in brackets: 9 to 11 digits, no date, no list, no part of a longer number."""
     few, many = 9, 11
     text = found.text
     if not few <= len(_digits(text)) <= many or ("." in text and " " in text and "/" not in text):
         return False
     glued = found.before[-1:] == "-" and found.before[:1].isalnum()
-    return _DATE.match(text) is None and not glued and not found.is_inside_longer("-. /") and not _counts_up(text)
+    if glued or _DATE.match(text) is not None or found.is_inside_longer(JOINTS) or _counts_up(text):
+        return False
+    if found.before[-1:] in " /" and found.before[:1].isdigit() and len(found.before) > 1 and text[0] != "(":
+        return False
+    # Behind pairs another number makes a list of them; behind other groups it is what comes next.
+    return not (_PAIRS.fullmatch(text) and found.after[:1] in " /" and found.after[1:].isdigit())
 
 
 def announced(found: Candidate) -> bool:
@@ -158,7 +165,7 @@ def _is_decimal(text: str) -> bool:
 
 def _counts_up(text: str) -> bool:
     numbers = [int(group) for group in _GROUP.findall(text)]
-    steps = {second - first for first, second in zip(numbers, numbers[1:], strict=False)}
+    steps = {second - first for first, second in pairwise(numbers)}
     return len(numbers) >= _LIST and len(steps) == 1
 
 

@@ -9,6 +9,7 @@ Time is linear in the size of the value.
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from itertools import accumulate
 from typing import Any, Final
 
@@ -57,8 +58,9 @@ def _redact(value: Any, rules: Rules, event: str | None) -> RedactedPayload:
         return walk.edits.apply(value, 0)
     size = sum(map(len, walk.texts)) + len(walk.texts)
     budget = Budget(min(MAX_ASKED, MAX_ASKED_PER_KB * (size // _KB + 1)))
+    search = _Search(rules, walk.edits, budget)
     for index in sorted(suspects):
-        _search_text(walk.texts[index], walk.origins[index], suspects[index], rules, walk.edits, budget)
+        search.text(walk.texts[index], walk.origins[index], suspects[index])
     return walk.edits.apply(value, budget.unasked)
 
 
@@ -112,53 +114,58 @@ def _indexes(detector: Detector, data: bytes, starts: Sequence[int]) -> Iterator
         position = starts[behind]
 
 
-def _search_text(
-    text: str, origin: Origin, detectors: Sequence[Detector], rules: Rules, edits: Edits, budget: Budget
-) -> None:
-    try:
-        replaced = _redact_text(text, origin, detectors, rules, edits, budget)
-    except Exception:  # noqa: BLE001 - fail closed: the whole text is withheld, and counted by the caller
-        edits.found(origin.order, origin.path, FAILED, "redact", len(text))
-        replaced = WITHHELD
-    if replaced is None:
-        return
-    if origin.is_key:
-        edits.rename(origin.path, replaced)
-    else:
-        edits.replace(origin.path, replaced)
+@dataclass(frozen=True, slots=True)
+class _Search:
+    """What the search of one value's texts goes by and writes to."""
 
+    rules: Rules
+    edits: Edits
+    budget: Budget
 
-def _redact_text(
-    text: str, origin: Origin, detectors: Sequence[Detector], rules: Rules, edits: Edits, budget: Budget
-) -> str | None:
-    """The text with what was found replaced, or None where nothing was.
+    def text(self, text: str, origin: Origin, detectors: Sequence[Detector]) -> None:
+        """Search one text, and note what becomes of it."""
+        try:
+            replaced = self._redacted(text, origin, detectors)
+        except Exception:  # noqa: BLE001 - fail closed: the whole text is withheld, and counted by the caller
+            replaced = self._withheld(text, origin)
+        if replaced is None:
+            return
+        if origin.is_key:
+            self.edits.rename(origin.path, replaced)
+        else:
+            self.edits.replace(origin.path, replaced)
 
-    What stood glued to a value stands alone once it is replaced, so the result is searched again.
-    """
-    current: str | None = None
-    for _ in range(_PASSES):
-        searched = text if current is None else current
-        data = fold_bytes(searched)
-        if current is not None:
-            detectors = _not_exempt(rules.occurring(data), origin)
-        spans = find(data, detectors, rules.marks, is_number=origin.is_number, budget=budget)
-        if not spans:
-            return current
-        current = _replace(searched, spans, origin, rules, edits)
-    # It does not come to rest: what is left may still be something.
-    edits.found(origin.order, origin.path, FAILED, "redact", len(text))
-    return WITHHELD
+    def _redacted(self, text: str, origin: Origin, detectors: Sequence[Detector]) -> str | None:
+        """The text with what was found replaced, or None where nothing was.
 
+        What stood glued to a value stands alone once it is replaced, so the result is searched again.
+        """
+        current: str | None = None
+        for _ in range(_PASSES):
+            searched = text if current is None else current
+            data = fold_bytes(searched)
+            if current is not None:
+                detectors = _not_exempt(self.rules.occurring(data), origin)
+            spans = find(data, detectors, self.rules.marks, is_number=origin.is_number, budget=self.budget)
+            if not spans:
+                return current
+            current = self._replaced(searched, spans, origin)
+        # It does not come to rest: what is left may still be something.
+        return self._withheld(text, origin)
 
-def _replace(searched: str, spans: Sequence[Span], origin: Origin, rules: Rules, edits: Edits) -> str:
-    pieces: list[str] = []
-    position = 0
-    places = original_spans(searched, [(span.start, span.end) for span in spans])
-    for span, (start, end) in zip(spans, places, strict=True):
-        detector = span.detector
-        replaced, action = replacement(detector.name, detector.action, searched[start:end], rules)
-        pieces += (searched[position:start], replaced)
-        position = end
-        edits.found(origin.order, origin.path, detector.name, action, end - start)
-    pieces.append(searched[position:])
-    return "".join(pieces)
+    def _withheld(self, text: str, origin: Origin) -> str:
+        self.edits.found(origin.order, origin.path, FAILED, "redact", len(text))
+        return WITHHELD
+
+    def _replaced(self, searched: str, spans: Sequence[Span], origin: Origin) -> str:
+        pieces: list[str] = []
+        position = 0
+        places = original_spans(searched, [(span.start, span.end) for span in spans])
+        for span, (start, end) in zip(spans, places, strict=True):
+            detector = span.detector
+            replaced, action = replacement(detector.name, detector.action, searched[start:end], self.rules)
+            pieces += (searched[position:start], replaced)
+            position = end
+            self.edits.found(origin.order, origin.path, detector.name, action, end - start)
+        pieces.append(searched[position:])
+        return "".join(pieces)

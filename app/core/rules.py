@@ -1,4 +1,4 @@
-"""What redaction goes by: detectors, field names, exemptions, lists, policies. `core.detectors` reads them from a table."""
+"""What redaction goes by: detectors, field names, exemptions, lists, policies (read by `core.detectors`)."""
 
 import re
 from collections.abc import Mapping
@@ -123,9 +123,14 @@ class Rules:
         return names_of(self.detectors, self.fields)
 
     def occurring(self, data: bytes) -> list[Detector]:
-        """Return the detectors whose pattern, and whose context, occurs anywhere in folded text, in the table's order."""
-        places = self.any_of.Match(data) if self.any_of is not None else None  # None where nothing occurs
-        if not places:
+        """Return the detectors whose pattern, and context, occurs anywhere in folded text, in the table's order."""
+        if self.any_of is None:
+            return []
+        try:
+            places = self.any_of.Match(data)
+        except Exception:  # noqa: BLE001 - fail closed: the slow way decides
+            return list(self.detectors)
+        if not places:  # None where nothing occurs
             return []
         there, detectors = set(places), self.detectors
         occurring = [detectors[place] for place in sorted(there) if place < len(detectors)]

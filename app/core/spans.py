@@ -26,7 +26,7 @@ _LONG_CANDIDATE: Final = 256
 # Where what a word announces ends: another sentence or paragraph, or what is counted ("mobile users: 778862"). One dot
 # may be an abbreviation's ("Tel. ").
 _BREAK: Final = re.compile(
-    rb"(?i)(?:[a-z)\]]{2}|\d)[.!?;]\s|\n\s*\n|\b(?:users?|sold|sent|traffic|app|version|job|count|sample|visits|models?|order)\b"
+    rb"(?i)(?:[a-z)\]]{2}|\d)(?<!\bno)(?<!\bnr)(?<!\bnum)(?<!\btel)(?<!\bmob)(?<!\bsec)[.!?;]\s|\n\s*\n|\b(?:users?|sold|sent|traffic|app|version|job|count|sample|visits|models?|order)\b"
 )
 
 _FEW_DIGITS: Final = 6

@@ -1,4 +1,4 @@
-"""The walk over a JSON value: what names alone decide is edited at once, every other text is gathered to be searched."""
+"""The walk over a JSON value: what names decide is edited at once, every other text is gathered to be searched."""
 
 from dataclasses import dataclass
 from itertools import count
@@ -112,30 +112,31 @@ class Walk:
         if kind is dict:
             self._enter(len(value), depth)
             for key, member in value.items():
-                plan = self._plans.get(key) or self._plan(key)
-                below = policy.get(key) or policy.get("*")
-                if isinstance(below, str) and below != "redact":
-                    if plan.name_suspect:
-                        self._add(key, (path, key), _ALL, is_key=True)
-                    self._apply_policy(below, member, (path, key))
-                elif isinstance(below, dict) and plan.rule is None:
-                    if plan.name_suspect:
-                        self._add(key, (path, key), _ALL, is_key=True)
-                    self.take_by_policy(member, below, (path, key), plan.exempt, depth + 1)
-                else:
-                    self._take_member(key, member, path, plan, depth)
+                self._take_by_name(key, member, policy, path, depth)
         elif kind is list and "*" in policy:
             self._enter(len(value), depth)
-            below = policy["*"]
             for index, item in enumerate(value):
-                if isinstance(below, dict):
-                    self.take_by_policy(item, below, (path, index), exempt, depth + 1)
-                elif below == "redact":
-                    self.take(item, (path, index), exempt, depth + 1)
-                else:
-                    self._apply_policy(str(below), item, (path, index))
+                self._take_said(item, policy["*"], (path, index), exempt, depth)
         else:
             self.take(value, path, exempt, depth)
+
+    def _take_by_name(self, key: str, member: Any, policy: PolicyTree, path: Path, depth: int) -> None:
+        plan = self._plans.get(key) or self._plan(key)
+        said = policy.get(key) or policy.get("*")
+        if said is None or said == "redact" or (plan.rule is not None and not isinstance(said, str)):
+            self._take_member(key, member, path, plan, depth)
+            return
+        if plan.name_suspect:
+            self._add(key, (path, key), _ALL, is_key=True)
+        self._take_said(member, said, (path, key), plan.exempt, depth)
+
+    def _take_said(self, value: Any, said: PolicyTree | str, path: Path, exempt: frozenset[str], depth: int) -> None:
+        if not isinstance(said, str):
+            self.take_by_policy(value, said, path, exempt, depth + 1)
+        elif said == "redact":
+            self.take(value, path, exempt, depth + 1)
+        else:
+            self._apply_policy(said, value, path)
 
     def _enter(self, size: int, depth: int) -> None:
         self._nodes += size

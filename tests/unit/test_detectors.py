@@ -123,7 +123,7 @@ def test_a_bad_row_is_refused_with_its_line_and_fault(bad: str, says: str) -> No
         ("[[detector]\n", "not TOML"),
         ('name = "x', "not TOML"),
         ("[detectors]\n", "unknown table 'detectors'"),
-        ("[[allow]]\n", "unknown table 'allow'"),
+        ("[[allows]]\n", "unknown table 'allows'"),
         ("x = 1\n", "unknown table 'x'"),
         ("[detector]\n", "[[detector]]"),
         ("detector = 1\n", "[[detector]]"),
@@ -205,16 +205,19 @@ def test_a_users_own_row_works() -> None:
 ACTION_CASES = [
     ("redact", "see B-1234 now", "see [REDACTED_BADGE] now", ["badge"]),
     ("drop", "see B-1234 now", "see  now", ["badge"]),
+    ("pseudonymise", "see B-1234 now", "see [REDACTED_BADGE] now", ["badge"]),
     ("keep", "see B-1234 now", "see B-1234 now", []),
 ]
 
 
 @pytest.mark.parametrize(("action", "text", "wanted", "found"), ACTION_CASES)
 def test_the_action_of_a_detector(action: str, text: str, wanted: str, found: list[str]) -> None:
-    """`redact` replaces, `drop` removes the span, `keep` switches the row off."""
+    """`redact` replaces (so does `pseudonymise` without keys), `drop` removes the span, `keep` switches the row off."""
     result = redact({"note": text}, load_rules(row(action=f'"{action}"')))
     assert result.value == {"note": wanted}
-    assert [(finding.detector, finding.action) for finding in result.findings] == [(name, action) for name in found]
+    assert [(finding.detector, finding.action) for finding in result.findings] == [
+        (name, "redact" if action == "pseudonymise" else action) for name in found
+    ]
 
 
 @pytest.mark.parametrize(
@@ -255,7 +258,7 @@ def test_an_exemption_may_name_a_row_that_is_off() -> None:
     [
         ({"context": '["badge", "id card"]'}, "badge no. B-1234", "badge no. [REDACTED_BADGE]"),
         ({"context": '["badge", "id card"]'}, "Id Card: B-1234", "Id Card: [REDACTED_BADGE]"),
-        ({"context": '["badge", "id card"]'}, "B-1234 is my badge", "B-1234 is my badge"),
+        ({"context": '["badge", "id card"]'}, "B-1234 is my badge", "[REDACTED_BADGE] is my badge"),
         ({"context": '["badge"]'}, "badges B-1234", "badges B-1234"),
         ({"context": '["badge"]'}, "badge" + " x" * 30 + " B-1234", "badge" + " x" * 30 + " B-1234"),
         ({"context": '["No."]'}, "No. B-1234", "No. [REDACTED_BADGE]"),
@@ -279,19 +282,19 @@ def test_the_keys_of_a_row(keys: dict[str, str], text: object, wanted: object) -
 @pytest.mark.parametrize(
     ("regions", "text", "found"),
     [
-        ('["GB"]', "020 7946 0958", True),
-        ('["US"]', "020 7946 0958", False),
+        ('["GB"]', "02079460958", True),
+        ('["US"]', "02079460958", False),
         ('["DE"]', "030 901820", True),
         ('["US"]', "030 901820", False),
         ('["US"]', "+44 20 7946 0958", True),
-        ("[]", "020 7946 0958", False),
+        ("[]", "02079460958", False),
     ],
 )
 def test_phone_regions_say_whose_national_numbers_are_known(regions: str, text: str, *, found: bool) -> None:
     """International numbers are known everywhere, national ones in the configured regions."""
     rules = load_rules(
         SHIPPED.replace('phone_regions = ["US", "GB", "DE", "FR", "IN", "AU"]', f"phone_regions = {regions}").replace(
-            'finds = ["(020) 7946 0958", "08081 570 192 is free", "212 555 0123"]', "finds = []"
+            'finds = ["08081 570 192 is free", "212 555 0123", "030/901820"]', "finds = []"
         )
     )
     assert bool(redact(text, rules).findings) is found

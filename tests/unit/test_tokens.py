@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from app.core.rules import Rules
 
 SHIPPED = (ROOT / "config" / "detectors.toml").read_text(encoding="utf-8")
-SECRETS = SHIPPED[SHIPPED.index("# ---- secrets") : SHIPPED.index("[[field]]\nname", SHIPPED.index("# ---- secrets"))]
+SECRETS = SHIPPED[SHIPPED.index("# ---- secrets") : SHIPPED.index("# ---- keys without")]
 
 HEX = "0123456789abcdef"
 LOWER = "abcdefghijklmnopqrstuvwxyz"
