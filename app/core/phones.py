@@ -103,6 +103,7 @@ def announced(found: Candidate) -> bool:
         and not any(form.match(text) for form in (_DATE, _YEARS))
         and not any(form.fullmatch(text) for form in (_QUAD, _DECIMALS))
         and not _is_price(found)
+        and not (found.before[-1:] == ":" and found.before[:1].isdigit())
     )
 
 

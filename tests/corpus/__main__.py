@@ -26,17 +26,19 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--size", type=float, default=1.0, help="so many times the usual number of texts (default 1)")
     parser.add_argument("--misses", type=int, default=0, metavar="N", help="quote so many misses and false findings")
     parser.add_argument("--entity", help="one entity, by its ways of writing")
-    parser.add_argument("--data", type=Path, nargs="+", default=[], metavar="FILE.jsonl", help="list each touched row of these")
+    parser.add_argument(
+        "--data", type=Path, nargs="+", default=[], metavar="FILE.jsonl", help="list each touched row of these"
+    )
     asked = parser.parse_args(arguments)
     if asked.data:
         for file in asked.data:
-            print("\n".join(_of_file(redactor(), file)))
+            sys.stdout.write("\n".join(_of_file(redactor(), file)) + "\n")
         return 0
     drawn = corpus(asked.seed, asked.size)
     known = sorted({span.entity for sample in drawn.positives for span in sample.spans})
     if asked.entity not in {None, *known}:
         parser.error(f"--entity is one of {', '.join(known)}")
-    print("\n".join(lines(judge(redactor(), drawn), entity=asked.entity, quoted=asked.misses)))
+    sys.stdout.write("\n".join(lines(judge(redactor(), drawn), entity=asked.entity, quoted=asked.misses)) + "\n")
     return 0
 
 

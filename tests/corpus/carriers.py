@@ -29,13 +29,12 @@ class Carrier(NamedTuple):
 
 
 def _escaped(run: str) -> str:
-    """Escape as most JSON writers do: beyond ASCII only what has no digits in it, as those are told from letters by few."""
-    keep = any(char.isdigit() and not char.isascii() for char in run) or "\u00a0" in run
-    return json.dumps(run, ensure_ascii=not keep)[1:-1]
+    """Escape as Python's `json.dumps` does unless it is told otherwise: also everything beyond ASCII."""
+    return json.dumps(run)[1:-1]
 
 
 def _json_string(chance: Chance, text: Marked) -> Marked:
-    escape = _escaped if chance.maybe(0.5) else (lambda run: json.dumps(run, ensure_ascii=False)[1:-1])
+    escape = _escaped if chance.maybe(0.35) else (lambda run: json.dumps(run, ensure_ascii=False)[1:-1])
     name = chance.choice(("text", "prompt", "content", "q", "message", "body", "note"))
     space = chance.choice(("", " "))
     before = f'{{"{name}":{space}"'
@@ -54,7 +53,12 @@ def _payload(chance: Chance, text: Marked) -> Carried:
             "timestamp": f"2025-09-{chance.randint(1, 30):02d}T10:30:{chance.randint(0, 59):02d}Z",
             "service": "pipelines-gateway",
             "tool": chance.choice(("generate_response", "web_search", "sql_query", "send_mail")),
-            "args": {"model": "llama2", "prompt": text.text, "temperature": 0.7, "max_tokens": chance.randint(16, 4096)},
+            "args": {
+                "model": "llama2",
+                "prompt": text.text,
+                "temperature": 0.7,
+                "max_tokens": chance.randint(16, 4096),
+            },
             "response": {"tokens": chance.randint(1, 4000), "latency_ms": chance.randint(1, 90_000)},
         },
     }
@@ -64,18 +68,32 @@ def _payload(chance: Chance, text: Marked) -> Carried:
 def _answer(chance: Chance, text: Marked) -> Carried:
     value = {
         "event": "response_generation",
-        "payload": {"response": {"text": text.text, "tokens": chance.randint(1, 999), "latency_ms": chance.randint(1, 9999)}, "trace_id": chance.hexed(32)},
+        "payload": {
+            "response": {"text": text.text, "tokens": chance.randint(1, 999), "latency_ms": chance.randint(1, 9999)},
+            "trace_id": chance.hexed(32),
+        },
     }
     return value, ("payload", "response", "text"), text
 
 
 def _chat(chance: Chance, text: Marked) -> Carried:
-    messages = [{"role": "system", "content": "You are a helpful assistant. Answer in 3 sentences."}, {"role": "user", "content": text.text}]
-    return {"model": "gpt-4o-2024-08-06", "messages": messages, "seed": chance.randint(1, 2**31)}, ("messages", 1, "content"), text
+    messages = [
+        {"role": "system", "content": "You are a helpful assistant. Answer in 3 sentences."},
+        {"role": "user", "content": text.text},
+    ]
+    return (
+        {"model": "gpt-4o-2024-08-06", "messages": messages, "seed": chance.randint(1, 2**31)},
+        ("messages", 1, "content"),
+        text,
+    )
 
 
 def _content_parts(_: Chance, text: Marked) -> Carried:
-    return {"messages": [{"role": "user", "content": [{"type": "text", "text": text.text}]}]}, ("messages", 0, "content", 0, "text"), text
+    return (
+        {"messages": [{"role": "user", "content": [{"type": "text", "text": text.text}]}]},
+        ("messages", 0, "content", 0, "text"),
+        text,
+    )
 
 
 def _tool_call(chance: Chance, text: Marked) -> Carried:
@@ -103,12 +121,16 @@ def _log_line(chance: Chance, text: Marked) -> Carried:
 
 
 def _quoted_mail(_: Chance, text: Marked) -> Carried:
-    held = text.map(lambda run: run.replace("\n", "\n> ")).between("Thanks, I will look at it today.\n\nOn Mon, 11 Mar 2024 at 14:02, they wrote:\n> ", "\n")
+    held = text.map(lambda run: run.replace("\n", "\n> ")).between(
+        "Thanks, I will look at it today.\n\nOn Mon, 11 Mar 2024 at 14:02, they wrote:\n> ", "\n"
+    )
     return {"ticket": {"subject": "Re: your request", "body": held.text}}, ("ticket", "body"), held
 
 
 def _html(_: Chance, text: Marked) -> Carried:
-    held = text.map(lambda run: html.escape(run, quote=False)).between('<div class="msg"><p style="margin:0 12px">', "</p></div>")
+    held = text.map(lambda run: html.escape(run, quote=False)).between(
+        '<div class="msg"><p style="margin:0 12px">', "</p></div>"
+    )
     return {"html": held.text}, ("html",), held
 
 
@@ -119,17 +141,24 @@ def _list(chance: Chance, text: Marked) -> Carried:
 
 def _code_comment(chance: Chance, text: Marked) -> Carried:
     sign = chance.choice(("# ", "// ", "-- "))
-    held = text.between(f"def step_{chance.randint(1, 99)}(x):\n    {sign}", f"\n    return x[{chance.randint(0, 9)}:{chance.randint(10, 99)}]\n")
+    held = text.between(
+        f"def step_{chance.randint(1, 99)}(x):\n    {sign}",
+        f"\n    return x[{chance.randint(0, 9)}:{chance.randint(10, 99)}]\n",
+    )
     return {"args": {"code": held.text}}, ("args", "code"), held
 
 
 def _csv(chance: Chance, text: Marked) -> Carried:
-    held = text.map(lambda run: run.replace('"', '""')).between(f'id,date,note,total\n{chance.randint(1, 9999)},2024-03-11,"', f'",{chance.uniform(1, 900):.2f}\n')
+    held = text.map(lambda run: run.replace('"', '""')).between(
+        f'id,date,note,total\n{chance.randint(1, 9999)},2024-03-11,"', f'",{chance.uniform(1, 900):.2f}\n'
+    )
     return held.text, (), held
 
 
 def _table(chance: Chance, text: Marked) -> Carried:
-    held = text.map(lambda run: run.replace("|", "/")).between("| # | note | n |\n|---|---|---|\n| 1 | ", f" | {chance.randint(1, 9999)} |\n| 2 | – | 0 |")
+    held = text.map(lambda run: run.replace("|", "/")).between(
+        "| # | note | n |\n|---|---|---|\n| 1 | ", f" | {chance.randint(1, 9999)} |\n| 2 | – | 0 |"
+    )
     return held.text, (), held
 
 
@@ -155,7 +184,11 @@ def carried(chance: Chance, text: Marked, template: str) -> Sample:
     """Return the text in one of the carriers that can hold it."""
     several = "\n" in text.text
     key = any(mark.entity == "private_key" for mark in text.marks)
-    fit = {carrier: carrier.weight for carrier in CARRIERS if (carrier.lines or not several) and not (key and carrier.name == "quoted mail")}
+    fit = {
+        carrier: carrier.weight
+        for carrier in CARRIERS
+        if (carrier.lines or not several) and not (key and carrier.name == "quoted mail")
+    }
     carrier = chance.weighed(fit)
     value, path, held = carrier.wrap(chance, text)
     return Sample(value, spans_at(path, held), template, carrier.name)

@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, NamedTuple
 from tests.corpus import fields
 from tests.corpus.carriers import carried
 from tests.corpus.chance import Chance
-from tests.corpus.model import Sample
 from tests.corpus.writer import LOCALES, Template, Writer, templates
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from tests.corpus.model import Sample
 
 POSITIVES: dict[str, int] = {
     "email": 480,
@@ -37,11 +38,32 @@ POSITIVES: dict[str, int] = {
 """Samples an entity; many have more than one label."""
 
 CLEAN = 6_400
+_CLEAN_RECORDS = 0.12
+"""Share of clean samples that are records of fields."""
+_FIXED = 0.1
+"""Share of clean texts that say the same each time: they judge less than those in which something changes."""
 
 _FIELD_SHARE = {"date_of_birth": 1.0, "national_id": 1.0, "password": 0.15, "api_key": 0.2, "auth_header": 0.12}
-_NAMED = frozenset({"email", "phone", "ssn", "password", "api_key", "auth_header", "user_id", "session_id", "credit_card", "iban", "ip_address"})
+_NAMED = frozenset(
+    {
+        "email",
+        "phone",
+        "ssn",
+        "password",
+        "api_key",
+        "auth_header",
+        "user_id",
+        "session_id",
+        "credit_card",
+        "iban",
+        "ip_address",
+    }
+)
 _ANYWHERE = {
-    **{entity: entity for entity in ("email", "credit_card", "ip_address", "iban", "mac_address", "user_id", "session_id")},
+    **{
+        entity: entity
+        for entity in ("email", "credit_card", "ip_address", "iban", "mac_address", "user_id", "session_id")
+    },
     **{entity: entity for entity in ("crypto_wallet", "url_password", "auth_header", "jwt", "vendor_token", "api_key")},
     "phone": "phone_strong",
     "ssn": "ssn_dashed",
@@ -60,7 +82,9 @@ def corpus(seed: int = 1, size: float = 1.0) -> Corpus:
     """Return the corpus of a seed; `size` times as many samples as usual."""
     chance = Chance(seed)
     writer = Writer(chance)
-    positives = tuple(sample for entity, count in POSITIVES.items() for sample in _positives(writer, entity, round(count * size)))
+    positives = tuple(
+        sample for entity, count in POSITIVES.items() for sample in _positives(writer, entity, round(count * size))
+    )
     return Corpus(positives, tuple(_clean(writer, round(CLEAN * size))))
 
 
@@ -85,10 +109,16 @@ def _positives(writer: Writer, entity: str, count: int) -> Iterator[Sample]:
 
 
 def _clean(writer: Writer, count: int) -> Iterator[Sample]:
-    every = _round_robin(writer.chance, templates("clean") + templates("clean_traps"))
+    chance = writer.chance
+    every = templates("clean") + templates("clean_traps")
+    changing = _round_robin(chance, tuple(template for template in every if template.has_slots))
+    fixed = _round_robin(chance, tuple(template for template in every if not template.has_slots))
     for _ in range(count):
-        template = next(every)
-        yield carried(writer.chance, writer.fill(template), template.name)
+        if chance.maybe(_CLEAN_RECORDS):
+            yield fields.clean(writer, writer.faker(chance.choice(LOCALES[chance.choice(list(LOCALES))])))
+            continue
+        template = next(fixed if chance.maybe(_FIXED) else changing)
+        yield carried(chance, writer.fill(template), template.name)
 
 
 def _round_robin(chance: Chance, every: tuple[Template, ...]) -> Iterator[Template]:

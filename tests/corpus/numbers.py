@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import uuid
 from typing import TYPE_CHECKING
 
 from tests.corpus.chance import EN_DASH, HYPHEN, NARROW, NBSP, full_width, grouped
@@ -38,7 +39,15 @@ def luhn_digit(body: str) -> str:
 
 def card_number(chance: Chance) -> tuple[str, str, tuple[int, ...]]:
     """Return an issuer, a number that is right by its check, and how it is usually grouped."""
-    rare = {"unionpay 19": 0.3, "maestro": 0.5, "maestro 18": 0.2, "visa 19": 0.3, "visa": 4.0, "mastercard": 3.0, "amex": 2.0}
+    rare = {
+        "unionpay 19": 0.3,
+        "maestro": 0.5,
+        "maestro 18": 0.2,
+        "visa 19": 0.3,
+        "visa": 4.0,
+        "mastercard": 3.0,
+        "amex": 2.0,
+    }
     issuer = chance.weighed({name: rare.get(name, 1.0) for name in CARDS})
     prefixes, length, sizes = CARDS[issuer]
     body = chance.choice(prefixes)
@@ -61,7 +70,10 @@ def card(chance: Chance) -> Drawn:
         grouped(number, sizes, "  "): ("double space", 0.5),
         grouped(number, sizes, " - "): ("spaced dashes", 0.5),
         full_width(grouped(number, sizes, " ")): ("full width", 0.4),
-        grouped(number, chance.choice(((4, 4, 8), (8,), (4, 12), (5, 5, 6), (3, 3, 4, 6), (2,), (6, 10))), " "): ("wrong grouping", 1.6),
+        grouped(number, chance.choice(((4, 4, 8), (8,), (4, 12), (5, 5, 6), (3, 3, 4, 6), (2,), (6, 10))), " "): (
+            "wrong grouping",
+            1.6,
+        ),
         f"{number[:4]} {number[4:8]}-{number[8:12]} {number[12:]}": ("mixed separators", 0.6),
     }
     text = chance.weighed({written: weight for written, (_, weight) in ways.items()})
@@ -81,7 +93,11 @@ def _ssn_parts(chance: Chance) -> tuple[str, str, str]:
 def ssn_dashed(chance: Chance) -> Drawn:
     """Write a US social security number in its own shape, which needs no word beside it."""
     a, b, c = _ssn_parts(chance)
-    ways = {f"{a}-{b}-{c}": ("dashes", 6.0), f"{a}{EN_DASH}{b}{EN_DASH}{c}": ("en dash", 0.7), f"{a}{HYPHEN}{b}{HYPHEN}{c}": ("typographic hyphen", 0.4)}
+    ways = {
+        f"{a}-{b}-{c}": ("dashes", 6.0),
+        f"{a}{EN_DASH}{b}{EN_DASH}{c}": ("en dash", 0.7),
+        f"{a}{HYPHEN}{b}{HYPHEN}{c}": ("typographic hyphen", 0.4),
+    }
     text = chance.weighed({written: weight for written, (_, weight) in ways.items()})
     return Drawn(text, ways[text][0])
 
@@ -104,7 +120,24 @@ def ssn(chance: Chance) -> Drawn:
     return Drawn(text, ways[text][0])
 
 
-_V4_NETS = ("10", "192.168", "172.16", "172.31", "8.8", "203.0.113", "198.51.100", "192.0.2", "54", "85", "91", "141", "185", "34", "100.64", "169.254")
+_V4_NETS = (
+    "10",
+    "192.168",
+    "172.16",
+    "172.31",
+    "8.8",
+    "203.0.113",
+    "198.51.100",
+    "192.0.2",
+    "54",
+    "85",
+    "91",
+    "141",
+    "185",
+    "34",
+    "100.64",
+    "169.254",
+)
 
 
 def ipv4(chance: Chance) -> str:
@@ -126,7 +159,7 @@ def ipv6(chance: Chance) -> tuple[str, str]:
         address.compressed.upper(): ("upper case", 1.0),
         f"{prefix}::{chance.randint(1, 0xFFFF):x}": ("double colon", 3.0),
         f"{prefix}:{tail[0]}::{tail[1]}:{chance.randint(1, 255):x}": ("double colon inside", 2.0),
-        f"fe80::{tail[0]}:{tail[1]}ff:fe{tail[2][:2]}:{tail[3]}": ("link local", 1.5),
+        f"fe80::{tail[0]}:{tail[1][:2]}ff:fe{tail[2][:2]}:{tail[3]}": ("link local", 1.5),
         f"fe80::{tail[0]}:{tail[1]}%{chance.choice(('eth0', 'en0', 'wlan0'))}": ("zone", 0.7),
         f"::ffff:{ipv4(chance)}": ("mapped", 1.0),
     }
@@ -142,7 +175,7 @@ def ip_address(chance: Chance) -> Drawn:
             return Drawn(f"{address}:{chance.randint(80, 65000)}", "v4 with port", 0, len(address))
         return Drawn(address, "v4")
     address, way = ipv6(chance)
-    if way not in {"zone"} and chance.maybe(0.15):
+    if way != "zone" and chance.maybe(0.15):
         return Drawn(f"[{address}]:{chance.randint(80, 65000)}", "v6 with port", 1, 1 + len(address))
     return Drawn(address, f"v6 {way}", 0, address.index("%") if way == "zone" else None)
 
@@ -151,7 +184,9 @@ def mac_address(chance: Chance) -> Drawn:
     """Write a network card's address."""
     digits = chance.choice(("001b44", "3c22fb", "f0189b", "a4b1c1", "dca632", "0050b6", "e4e749")) + chance.hexed(6)
     digits = digits.upper() if chance.maybe(0.5) else digits
-    separator, size, way = chance.weighed({(":", 2, "colons"): 6, ("-", 2, "dashes"): 2.5, (".", 4, "dots in fours"): 1})
+    separator, size, way = chance.weighed(
+        {(":", 2, "colons"): 6, ("-", 2, "dashes"): 2.5, (".", 4, "dots in fours"): 1}
+    )
     return Drawn(grouped(digits, (size,), separator), way)
 
 
@@ -178,8 +213,8 @@ IBANS: dict[str, str] = {
     "GR": "#######################",
     "HU": "########################",
     "RO": "????################",
-    "LU": "#############",
-    "SA": "##################",
+    "LU": "################",
+    "SA": "####################",
     "AE": "###################",
     "MT": "????#####??????????????????",
     "LT": "################",
@@ -217,13 +252,42 @@ def iban(chance: Chance) -> Drawn:
 
 def user_id(chance: Chance) -> Drawn:
     """Write a user's id in the specification's shapes (`user123`): always with a digit."""
-    shapes = ("user###", "user####", "user_#####", "user-#^^#", "user_#^^#^", "user-####", "user##", "user_^#^^^^#", "USER-####", "User_####", "user-^^#^-####")
-    shape = chance.choice(shapes)
-    return Drawn(chance.filled(shape), shape)
+    shapes = (
+        "user###",
+        "user####",
+        "user_#####",
+        "user-#^^#",
+        "user_#^^#^",
+        "user-####",
+        "user##",
+        "user_^#^^^^#",
+        "USER-####",
+        "User_####",
+    )
+    return _identified(chance, shapes, "user")
 
 
 def session_id(chance: Chance) -> Drawn:
     """Write a session's id in the specification's shapes (`sess456`, `session_9a8b`): always with a digit."""
-    shapes = ("sess###", "sess_#####", "sess-#^^#^^", "session_#^#^", "session-####", "session_########", "session-^^#^^#^#^^", "SESS-####", "session###", "sess_^^#^^^#^^^^^")
+    shapes = (
+        "sess###",
+        "sess_#####",
+        "sess-#^^#^^",
+        "session_#^#^",
+        "session-####",
+        "session_########",
+        "session-^^#^^#^#^^",
+        "SESS-####",
+        "session###",
+        "sess_^^#^^^#^^^^^",
+    )
+    return _identified(chance, shapes, "session")
+
+
+def _identified(chance: Chance, shapes: tuple[str, ...], kind: str) -> Drawn:
+    if chance.maybe(0.06):
+        return Drawn(
+            f"{kind}{chance.choice('-_')}{uuid.UUID(int=chance.getrandbits(128), version=4)}", "UUID behind the word"
+        )
     shape = chance.choice(shapes)
     return Drawn(chance.filled(shape), shape)

@@ -34,16 +34,38 @@ PLANS: dict[str, Plan] = {
     "GB": Plan(
         "44",
         "0",
-        ("20 79## ####", "20 8### ####", "7700 900 ###", "77## ######", "78## ### ###", "7911 ### ###", "161 4## ####")
-        + ("121 3## ####", "1223 3#####", "1865 2#####", "113 2## ####", "131 5## ####"),
+        (
+            "20 79## ####",
+            "20 8### ####",
+            "7700 900 ###",
+            "77## ######",
+            "78## ### ###",
+            "7911 ### ###",
+            "161 4## ####",
+            "121 3## ####",
+            "1223 3#####",
+            "1865 2#####",
+            "113 2## ####",
+            "131 5## ####",
+        ),
     ),
     "AU": Plan("61", "0", ("4## ### ###", "2 9### ####", "3 9### ####", "7 3### ####", "8 8### ####")),
     "IN": Plan("91", "0", ("98### #####", "97### #####", "8#### #####", "99########", "22 2### ####", "11 4### ####")),
     "DE": Plan(
         "49",
         "0",
-        ("30 2#######", "89 3#######", "40 4######", "221 9######", "151 2#######", "160 9#######", "170 2######")
-        + ("176 4#######", "711 2#####", "69 9#######"),
+        (
+            "30 2#######",
+            "89 3#######",
+            "40 4######",
+            "221 9######",
+            "151 2#######",
+            "160 9#######",
+            "170 2######",
+            "176 4#######",
+            "711 2#####",
+            "69 9#######",
+        ),
     ),
     "AT": Plan("43", "0", ("664 1######", "660 4######", "1 5######", "316 8#####")),
     "CH": Plan("41", "0", ("79 4## ## ##", "78 6## ## ##", "44 2## ## ##", "22 7## ## ##")),
@@ -93,7 +115,7 @@ _EXTENSIONS = (" ext. ###", " x###", " ext ####", "x###", " extension ##", ", ex
 _DURCHWAHL = ("-##", "-0", "-###")
 
 
-def _national(chance: Chance, plan: Plan, country: str) -> Drawn:
+def _national(chance: Chance, plan: Plan, country: str) -> Drawn:  # noqa: C901 - a branch for each way of writing
     """Write a number for people of the same country."""
     groups = chance.filled(chance.choice(plan.shapes)).replace("-", " ").split(" ")
     if country in {"US", "CA"}:
@@ -118,7 +140,10 @@ def _national(chance: Chance, plan: Plan, country: str) -> Drawn:
     if country == "RU" and way == "usual":
         text = f"8 ({groups[0]}) " + "-".join(rest)
     if country in {"DE", "AT"} and chance.maybe(0.35):
-        way, text = "slash", f"{first}/{' '.join(rest)}" + (chance.filled(chance.choice(_DURCHWAHL)) if chance.maybe(0.3) else "")
+        way, text = (
+            "slash",
+            f"{first}/{' '.join(rest)}" + (chance.filled(chance.choice(_DURCHWAHL)) if chance.maybe(0.3) else ""),
+        )
     if country in {"JP", "CN", "KR"} and chance.maybe(0.15):
         way, text = "full width", full_width(text)
     return Drawn(text, f"{country} national, {way}")
@@ -214,7 +239,9 @@ def unmistakable(chance: Chance) -> Drawn:
     if chance.maybe(0.25):
         area = "555"
     city, district, end = chance.filled(chance.choice(("20 79## ####", "161 4## ####", "121 3## ####"))).split(" ")
-    mobile = chance.filled(chance.choice(("07700 900 ###", "07700 900###", "07911 ### ###", "077## ######", "078## ### ###")))
+    mobile = chance.filled(
+        chance.choice(("07700 900 ###", "07700 900###", "07911 ### ###", "077## ######", "078## ### ###"))
+    )
     shapes = {
         f"{area}-{office}-{line}": 4,
         f"({area}) {office}-{line}": 4,

@@ -15,7 +15,9 @@ _COLUMNS = ("positives", "hits", "recall", "false findings", "precision", "exces
 def lines(score: Score, *, entity: str | None = None, quoted: int = 0) -> Iterator[str]:
     """Yield the report's lines: by entity, or by one entity's ways of writing; then what was missed and touched."""
     if entity is None:
-        yield from _table("entity", ((name, tally) for name, tally in (*sorted(score.by_entity.items()), ("all", score.total))))
+        yield from _table(
+            "entity", ((name, tally) for name, tally in (*sorted(score.by_entity.items()), ("all", score.total)))
+        )
     else:
         ways = sorted((variant, tally) for (name, variant), tally in score.by_variant.items() if name == entity)
         yield from _table(f"{entity}, written as", (*ways, ("all", score.by_entity[entity])))
@@ -36,7 +38,14 @@ def _table(head: str, rows: Iterable[tuple[str, Tally]]) -> Iterator[str]:
     yield f"{head:<{width}}  " + "  ".join(f"{column:>14}" for column in _COLUMNS)
     for name, tally in listed:
         excess = tally.beyond / tally.hits if tally.hits else 0.0
-        cells = (tally.positives, tally.hits, f"{tally.recall:.2%}", tally.false_findings, f"{tally.precision:.2%}", f"{excess:.2f}")
+        cells = (
+            tally.positives,
+            tally.hits,
+            f"{tally.recall:.2%}",
+            tally.false_findings,
+            f"{tally.precision:.2%}",
+            f"{excess:.2f}",
+        )
         yield f"{name:<{width}}  " + "  ".join(f"{cell:>14}" for cell in cells)
 
 

@@ -23,7 +23,9 @@ if TYPE_CHECKING:
     from tests.corpus.model import Sample, Span, Step
 
 HIT_SHARE = 0.9
-_PLACEHOLDER = re.compile(r"\[(REDACTED(?:_[A-Z0-9_]+)?|[A-Z0-9_]+(?=:[A-Za-z0-9]+:))(?::[A-Za-z0-9]+:[A-Za-z0-9_=-]+)?\]")
+_PLACEHOLDER = re.compile(
+    r"\[(REDACTED(?:_[A-Z0-9_]+)?|[A-Z0-9_]+(?=:[A-Za-z0-9]+:))(?::[A-Za-z0-9]+:[A-Za-z0-9_=-]+)?\]"
+)
 """What stands where something was: `[REDACTED_EMAIL]`, `[USER_ID:k1:3f9a...]`."""
 
 
@@ -49,7 +51,10 @@ def gone(original: str, redacted: str) -> tuple[Gone, ...]:
     """Return which runs of `original` are not in `redacted`, by what is left between the placeholders."""
     marks = list(_PLACEHOLDER.finditer(redacted))
     names = [mark[1].lower().removeprefix("redacted_") for mark in marks]
-    kept = [redacted[start:end] for start, end in zip([0, *(m.end() for m in marks)], [*(m.start() for m in marks), len(redacted)], strict=True)]
+    kept = [
+        redacted[start:end]
+        for start, end in zip([0, *(m.end() for m in marks)], [*(m.start() for m in marks), len(redacted)], strict=True)
+    ]
     if marks and original.startswith(kept[0]) and original.endswith(kept[-1]):
         # Each kept piece where it first occurs behind the one before it: a run that is gone is as short as can be.
         matched = re.fullmatch("(.+?)".join(map(re.escape, kept)), original, re.DOTALL)
@@ -77,14 +82,14 @@ def changes(original: Any, redacted: Any, path: tuple[Step, ...] = ()) -> Iterat
                 yield _whole((*path, name), value, "dropped")
                 continue
             if names[name] != name:
-                yield Change((*path, name), True, name, gone(name, names[name]))
+                yield Change((*path, name), in_name=True, original=name, gone=gone(name, names[name]))
             yield from changes(value, redacted[names[name]], (*path, name))
     elif isinstance(original, list) and isinstance(redacted, list) and len(original) == len(redacted):
         for index, (before, after) in enumerate(zip(original, redacted, strict=True)):
             yield from changes(before, after, (*path, index))
     elif isinstance(original, str) and isinstance(redacted, str):
         if original != redacted:
-            yield Change(path, False, original, gone(original, redacted))
+            yield Change(path, in_name=False, original=original, gone=gone(original, redacted))
     elif original != redacted:
         yield _whole(path, original, str(redacted))
 
@@ -93,7 +98,7 @@ def _whole(path: tuple[Step, ...], value: Any, replaced: str) -> Change:
     text = str(value)
     mark = _PLACEHOLDER.fullmatch(replaced)
     name = mark[1].lower().removeprefix("redacted_") if mark else replaced
-    return Change(path, False, text, (Gone(0, len(text), name),))
+    return Change(path, in_name=False, original=text, gone=(Gone(0, len(text), name),))
 
 
 class Miss(NamedTuple):
@@ -158,7 +163,12 @@ class Score:
     def total(self) -> Tally:
         """All entities together."""
         every = self.by_entity.values()
-        return Tally(*(sum(getattr(tally, name) for tally in every) for name in ("positives", "hits", "findings", "false_findings", "beyond")))
+        return Tally(
+            *(
+                sum(getattr(tally, name) for tally in every)
+                for name in ("positives", "hits", "findings", "false_findings", "beyond")
+            )
+        )
 
     @property
     def clean_rate(self) -> float:
@@ -192,13 +202,18 @@ def _judge_positive(score: Score, sample: Sample, redacted: Any) -> None:
             tally.positives += 1
             tally.hits += hit
         if not hit:
-            score.misses.append(Miss(span, sample, original_of(sample, span)[span.start : span.end], _after(redacted, span)))
+            score.misses.append(
+                Miss(span, sample, original_of(sample, span)[span.start : span.end], _after(redacted, span))
+            )
     own = score.by_entity[sample.spans[0].entity]
     for change in found:
         labels = [span for span in sample.spans if (span.path, span.in_name) == (change.path, change.in_name)]
         for run in change.gone:
             touching = [span for span in labels if span.start < run.end and run.start < span.end]
-            if touching or any(span.path[: len(change.path)] == change.path and len(span.path) > len(change.path) for span in sample.spans):
+            if touching or any(
+                span.path[: len(change.path)] == change.path and len(span.path) > len(change.path)
+                for span in sample.spans
+            ):
                 own.findings += 1
                 inside = sum(min(run.end, span.end) - max(run.start, span.start) for span in touching)
                 own.beyond += run.end - run.start - inside if touching else 0
@@ -206,7 +221,9 @@ def _judge_positive(score: Score, sample: Sample, redacted: Any) -> None:
             else:
                 own.false_findings += 1
                 score.detectors[run.name, "false"] += 1
-                score.false_findings.append(Touched(sample, change.original[run.start : run.end], run.name, change.original))
+                score.false_findings.append(
+                    Touched(sample, change.original[run.start : run.end], run.name, change.original)
+                )
 
 
 def _after(redacted: Any, span: Span) -> str:

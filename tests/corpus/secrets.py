@@ -46,7 +46,9 @@ VENDORS: dict[str, Callable[[Chance], str]] = {
     "gitlab": lambda c: "glpat-" + c.some(_URL_SAFE, 20),
     "slack bot": lambda c: f"xoxb-{c.digits(12)}-{c.digits(13)}-{c.some(ALNUM, 24)}",
     "slack user": lambda c: f"xoxp-{c.digits(12)}-{c.digits(12)}-{c.digits(13)}-{c.hexed(32)}",
-    "slack webhook": lambda c: f"https://hooks.slack.com/services/T{c.some(string.ascii_uppercase + string.digits, 8)}/B{c.some(string.ascii_uppercase + string.digits, 10)}/{c.some(ALNUM, 24)}",
+    "slack webhook": lambda c: (
+        f"https://hooks.slack.com/services/T{c.some(string.ascii_uppercase + string.digits, 8)}/B{c.some(string.ascii_uppercase + string.digits, 10)}/{c.some(ALNUM, 24)}"
+    ),
     "stripe": lambda c: c.choice(("sk_live_", "sk_test_", "rk_live_")) + c.some(ALNUM, c.choice((24, 99))),
     "stripe webhook": lambda c: "whsec_" + c.some(ALNUM, 32),
     "google": lambda c: "AIza" + c.some(_URL_SAFE, 35),
@@ -75,20 +77,44 @@ def vendor_token(chance: Chance) -> Drawn:
 def jwt(chance: Chance) -> Drawn:
     """Write a JSON Web Token (RFC 7519), signed with a key or with an RSA signature's length."""
     algorithm = chance.choice(("HS256", "RS256", "ES256"))
-    header = {"alg": algorithm, "typ": "JWT"} if chance.maybe(0.8) else {"typ": "JWT", "alg": algorithm, "kid": chance.hexed(8)}
-    claims = {"sub": chance.digits(10), "iat": chance.randint(1_600_000_000, 1_800_000_000), "scope": "read write", "jti": chance.hexed(12)}
+    header = (
+        {"alg": algorithm, "typ": "JWT"}
+        if chance.maybe(0.8)
+        else {"typ": "JWT", "alg": algorithm, "kid": chance.hexed(8)}
+    )
+    claims = {
+        "sub": chance.digits(10),
+        "iat": chance.randint(1_600_000_000, 1_800_000_000),
+        "scope": "read write",
+        "jti": chance.hexed(12),
+    }
     if chance.maybe(0.3):
         claims |= {"iss": "https://login.acme.dev/", "aud": "suite"}
     signature = chance.randbytes(256 if algorithm == "RS256" else 64 if algorithm == "ES256" else 32)
-    parts = (json.dumps(header, separators=(",", ":")).encode(), json.dumps(claims, separators=(",", ":")).encode(), signature)
+    parts = (
+        json.dumps(header, separators=(",", ":")).encode(),
+        json.dumps(claims, separators=(",", ":")).encode(),
+        signature,
+    )
     return Drawn(".".join(_base64url(part) for part in parts), algorithm)
 
 
 def private_key(chance: Chance) -> Drawn:
     """Write a PEM private key (RFC 7468), the whole block of it."""
-    kind = chance.choice(("RSA PRIVATE KEY", "PRIVATE KEY", "EC PRIVATE KEY", "OPENSSH PRIVATE KEY", "ENCRYPTED PRIVATE KEY", "DSA PRIVATE KEY"))
+    kind = chance.choice(
+        (
+            "RSA PRIVATE KEY",
+            "PRIVATE KEY",
+            "EC PRIVATE KEY",
+            "OPENSSH PRIVATE KEY",
+            "ENCRYPTED PRIVATE KEY",
+            "DSA PRIVATE KEY",
+        )
+    )
     start = {"RSA PRIVATE KEY": b"\x30\x82\x04", "OPENSSH PRIVATE KEY": b"openssh-key-v1\0"}.get(kind, b"\x30\x81")
-    body = base64.b64encode(start + chance.randbytes(121 if kind.startswith("EC") else chance.choice((300, 600, 1190)))).decode()
+    body = base64.b64encode(
+        start + chance.randbytes(121 if kind.startswith("EC") else chance.choice((300, 600, 1190)))
+    ).decode()
     lines = [body[at : at + 64] for at in range(0, len(body), 64)]
     return Drawn("\n".join((f"-----BEGIN {kind}-----", *lines, f"-----END {kind}-----")), kind)
 
@@ -114,7 +140,24 @@ def named_key(chance: Chance) -> Drawn:
     return Drawn(text, ways[text][0])
 
 
-_WORDS = ("summer", "Dragon", "hunter", "Welcome", "letmein", "Passw0rd", "qwerty", "Winter", "changeme", "Monkey", "sunshine", "Geheim", "Sommer", "contraseña", "Soleil", "trustno")
+_WORDS = (
+    "summer",
+    "Dragon",
+    "hunter",
+    "Welcome",
+    "letmein",
+    "Passw0rd",
+    "qwerty",
+    "Winter",
+    "changeme",
+    "Monkey",
+    "sunshine",
+    "Geheim",
+    "Sommer",
+    "contraseña",
+    "Soleil",
+    "trustno",
+)
 
 
 def password(chance: Chance) -> Drawn:
@@ -124,11 +167,22 @@ def password(chance: Chance) -> Drawn:
         f"{chance.choice(_WORDS)}{chance.choice('!@#$%')}{chance.randint(1, 99)}": ("word, sign, number", 2.5),
         f"{chance.choice(_WORDS)}{chance.randint(1980, 2026)}!": ("word, year, sign", 1.5),
         chance.mixed(12): ("generated", 2.0),
-        chance.some(ALNUM + "!#$%&*+-.=?@^_~", 15) + chance.choice(ALNUM): ("generated with signs", 2.0),
-        "-".join(chance.choice(("correct", "horse", "battery", "staple", "orbit", "velvet", "cactus")) for _ in range(4)): ("phrase", 1.0),
+        chance.choice(ALNUM) + chance.some(ALNUM + "!#$%&*+-.=?@^_~", 14) + chance.choice(ALNUM): (
+            "generated with signs",
+            2.0,
+        ),
+        "-".join(
+            chance.choice(("correct", "horse", "battery", "staple", "orbit", "velvet", "cactus")) for _ in range(4)
+        ): ("phrase", 1.0),
     }
     text = chance.weighed({written: weight for written, (_, weight) in ways.items()})
     return Drawn(text, ways[text][0])
+
+
+def query_password(chance: Chance) -> Drawn:
+    """Write a password as it stands in a query or in XML: without what those would escape."""
+    drawn = password(chance)
+    return drawn if not set("&#+%=?@$!<") & set(drawn.text) else Drawn(chance.mixed(14), "generated")
 
 
 def url_password(chance: Chance) -> Drawn:
@@ -148,9 +202,20 @@ def url_password(chance: Chance) -> Drawn:
             ("rtsp", "cam-3.acme.dev/stream1"),
         )
     )
-    user = chance.choice(("app", "admin", "svc_orders", "deploy", "root", "postgres", "ci-bot", "")) if scheme != "https" else "ci-bot"
+    user = (
+        chance.choice(("app", "admin", "svc_orders", "deploy", "root", "postgres", "ci-bot", ""))
+        if scheme != "https"
+        else "ci-bot"
+    )
     user = user if user or scheme == "redis" else "app"
-    secret = chance.choice((f"{chance.choice(_WORDS)}{chance.randint(1, 2030)}", chance.mixed(16), chance.mixed(10) + "%21", chance.some(_URL_SAFE, 24)))
+    secret = chance.choice(
+        (
+            f"{chance.choice(_WORDS)}{chance.randint(1, 2030)}",
+            chance.mixed(16),
+            chance.mixed(10) + "%21",
+            chance.some(_URL_SAFE, 24),
+        )
+    )
     head = f"{scheme}://{user}:"
     return Drawn(f"{head}{secret}@{host}", scheme, len(head), len(head) + len(secret))
 
@@ -162,6 +227,14 @@ def bearer(chance: Chance) -> Drawn:
         pair = f"{chance.choice(('admin', 'app', 'svc-report', 'jenkins'))}:{password(chance).text}"
         secret, kind = base64.b64encode(pair.encode()).decode(), "basic"
     else:
-        secret = chance.choice((chance.mixed(40), chance.some(_URL_SAFE + "._", 59) + "A", chance.hexed(40), chance.mixed(20), f"tok_{chance.mixed(24)}"))
+        secret = chance.choice(
+            (
+                chance.mixed(40),
+                chance.some(_URL_SAFE + "._", 59) + "A",
+                chance.hexed(40),
+                chance.mixed(20),
+                f"tok_{chance.mixed(24)}",
+            )
+        )
         kind = "bearer"
     return Drawn(f"{scheme} {secret}", kind, len(scheme) + 1)

@@ -98,7 +98,9 @@ def ethereum(chance: Chance) -> str:
     """Return an address with EIP-55's check in its capitals."""
     digits = chance.hexed(40)
     check = keccak256(digits.encode()).hex()
-    return "0x" + "".join(char.upper() if int(nibble, 16) > 7 else char for char, nibble in zip(digits, check, strict=False))
+    return "0x" + "".join(
+        char.upper() if int(nibble, 16) > 7 else char for char, nibble in zip(digits, check, strict=False)
+    )
 
 
 def wallet(chance: Chance) -> Drawn:

@@ -41,7 +41,23 @@ LOCALES: dict[str, tuple[str, ...]] = {
 """The locales that write each language; a template without a language of its own is filled in any."""
 
 _SLOT = re.compile(r"\{\{(~?)([a-z0-9_]+)(\?)?\}\}")
-_WRAPS = ("“{}”", '"{}"', "'{}'", "({})", "`{}`", "[{}]", "**{}**", "<{}>", "{}.", "{},", "{};", "{}!", "{}?", "_{}_", "»{}«")
+_WRAPS = (
+    "“{}”",
+    '"{}"',
+    "'{}'",
+    "({})",
+    "`{}`",
+    "[{}]",
+    "**{}**",
+    "<{}>",
+    "{}.",
+    "{},",
+    "{};",
+    "{}!",
+    "{}?",
+    "_{}_",
+    "»{}«",
+)
 
 
 class Template(NamedTuple):
@@ -50,6 +66,11 @@ class Template(NamedTuple):
     name: str
     language: str
     text: str
+
+    @property
+    def has_slots(self) -> bool:
+        """Something in it is drawn anew each time."""
+        return _SLOT.search(self.text) is not None
 
 
 @cache
@@ -134,6 +155,7 @@ DRAWS: dict[str, Callable[[Chance], Drawn]] = {
     "session_id": numbers.session_id,
     "crypto_wallet": wallets.wallet,
     "password": secrets.password,
+    "query_password": secrets.query_password,
     "named_key": secrets.named_key,
     "url_password": secrets.url_password,
     "auth_header": secrets.bearer,
@@ -144,5 +166,5 @@ DRAWS: dict[str, Callable[[Chance], Drawn]] = {
 }
 """What each labelled slot draws (but phone and email, which depend on the language)."""
 
-ENTITY_OF = {"phone_strong": "phone", "ssn_dashed": "ssn", "named_key": "api_key"}
+ENTITY_OF = {"phone_strong": "phone", "ssn_dashed": "ssn", "named_key": "api_key", "query_password": "password"}
 """Slots that are another writing of an entity."""
