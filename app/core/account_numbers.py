@@ -40,6 +40,10 @@ _LAYOUTS: Final = frozenset(
 )
 """How digits are grouped on cards."""
 
+_COUNTS: Final = sorted({len(layout) for layout in _LAYOUTS}, reverse=True)
+_FIRST_SIZES: Final = frozenset({layout[0] for layout in _LAYOUTS} | set(range(_MIN_CARD, _MAX_CARD + 1)))
+_SMALL_GROUP: Final = 3
+
 _LUHN_DOUBLED: Final = bytes.maketrans(b"0123456789", bytes((0, 2, 4, 6, 8, 1, 3, 5, 7, 9)))
 _LUHN_PLAIN: Final = bytes.maketrans(b"0123456789", bytes(range(10)))
 
@@ -65,18 +69,18 @@ def cards(found: Candidate) -> Iterator[tuple[int, int]]:
     Yields whole groups of digits: those of a layout that cards bear wherever they stand in a row of numbers, any
     other grouping only if it is the whole row.
     """
-    text = found.text
-    groups = [match.span() for match in _DIGITS.finditer(text)]
+    groups = [match.span() for match in _DIGITS.finditer(found.text)]
+    sizes = tuple(end - start for start, end in groups)
     first = 1 if found.before[-1:].isdigit() else 0
     last = len(groups) - (1 if found.after[:1].isdigit() else 0)
-    is_whole = first == 0 and last == len(groups) and not found.is_inside_longer(" -.")
+    if first == 0 and last == len(groups) and _is_oddly_grouped_card(found, sizes):
+        yield groups[0][0], groups[-1][1]
+        return
     while first < last:
-        end = _card_end(text, groups, first, last, is_whole=is_whole)
-        if end is None:
-            first += 1
-        else:
-            yield groups[first][0], groups[end][1]
-            first = end + 1
+        count = _card_groups(found.text, groups, sizes[: last], first)
+        if count:
+            yield groups[first][0], groups[first + count - 1][1]
+        first += max(count, 1)
 
 
 def iban(found: Candidate) -> Iterator[tuple[int, int]]:
@@ -101,21 +105,34 @@ def ssn(found: Candidate) -> bool:
     return issued and not found.is_inside_longer("-. " if " " in found.text else "-.")
 
 
-def _card_end(text: str, groups: Sequence[tuple[int, int]], first: int, last: int, *, is_whole: bool) -> int | None:
-    """The last group of the longest number that starts at a group, or None."""
-    digits = ""
-    sizes: tuple[int, ...] = ()
-    fitting = None
-    for index in range(first, min(last, first + _MAX_CARD)):
-        start, end = groups[index]
-        digits += text[start:end]
-        sizes += (end - start,)
-        if len(digits) > _MAX_CARD:
-            break
-        usual = sizes in _LAYOUTS or len(sizes) == 1 or (is_whole and first == 0 and index == len(groups) - 1)
-        if len(digits) >= _MIN_CARD and usual and _is_issued(digits) and _has_luhn(digits):
-            fitting = index
-    return fitting
+def _card_groups(text: str, groups: Sequence[tuple[int, int]], sizes: tuple[int, ...], first: int) -> int:
+    """How many groups the longest card number has that starts at a group; 0: none does."""
+    size = sizes[first]
+    if size not in _FIRST_SIZES:
+        return 0
+    if size >= _MIN_CARD:
+        return int(_is_card(text[groups[first][0] : groups[first][1]]))
+    for count in _COUNTS:
+        layout = sizes[first : first + count]
+        if len(layout) == count and layout in _LAYOUTS:
+            digits = "".join([text[start:end] for start, end in groups[first : first + count]])
+            if _is_card(digits):
+                return count
+    return 0
+
+
+def _is_oddly_grouped_card(found: Candidate, sizes: tuple[int, ...]) -> bool:
+    """Whether the whole row is one card number, in groups of three and more (the last may be shorter)."""
+    return (
+        _MIN_CARD <= sum(sizes) <= _MAX_CARD
+        and min(sizes[:-1], default=_SMALL_GROUP) >= _SMALL_GROUP
+        and not found.is_inside_longer(" -.")
+        and _is_card(found.digits)
+    )
+
+
+def _is_card(digits: str) -> bool:
+    return _is_issued(digits) and _has_luhn(digits)
 
 
 def _is_issued(digits: str) -> bool:

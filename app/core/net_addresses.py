@@ -1,7 +1,8 @@
 """Addresses of people and machines: e-mail, IPv4, IPv6 and MAC."""
 
 import ipaddress
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Iterator, Sequence
 from typing import Final
 
 from app.core.candidates import Candidate
@@ -9,6 +10,11 @@ from app.core.candidates import Candidate
 _TELLING_GROUP: Final = 3
 """Hex digits that some group of an address has, and no hour, octet or step of a slice."""
 
+_MOST_GROUPS: Final = 12
+_GLUED: Final = 4
+"""Groups of a run that may be none of the address, at either end: `12:30:45:fe80::1`."""
+
+_DIGIT: Final = re.compile("[0-9]")
 
 _FILE_NAMES: Final = frozenset(["png", "jpg", "jpeg", "gif", "webp", "svg", "ico", "css", "js", "json", "html", "pdf"])
 """Endings of file names that are no top-level domains: `icon@2x.png` is a picture."""
@@ -24,15 +30,26 @@ def ipv4(found: Candidate) -> bool:
     return _is_ip(found.text, ipaddress.IPv4Address) and not found.is_inside_longer(".")
 
 
-def ipv6(found: Candidate) -> bool:
-    """An RFC 4291 address with a digit and a group of three signs; times and slices (`a[1::2]`) are not."""
+def ipv6(found: Candidate) -> Iterator[tuple[int, int]]:
+    """An RFC 4291 address with a digit and a group of three signs; times and slices (`a[1::2]`) are not.
+
+    The candidate is a whole run of hex digits and colons. What stands glued to the address in it, an hour or a port,
+    is a few groups at most; a longer run (a key's fingerprint) is no address.
+    """
     text = found.text
-    longest_group = max(len(group) for group in text.split(":"))
-    if not any(sign.isdigit() for sign in text) or longest_group < _TELLING_GROUP:
-        return False
-    if found.before[-1:].isalnum() or found.after[:1].isalnum():
-        return False
-    return _is_ip(text, ipaddress.IPv6Address)
+    groups = text.split(":")
+    if len(groups) > _MOST_GROUPS or len(max(groups, key=len)) < _TELLING_GROUP or _DIGIT.search(text) is None:
+        return
+    # A group that is the end, or the beginning, of a word belongs to the word.
+    first = 1 if groups[0] and found.before[-1:].isalnum() else 0
+    last = len(groups) - (1 if groups[-1] and found.after[:1].isalnum() else 0)
+    for start in range(first, min(first + _GLUED, last)):
+        for stop in range(last, max(last - _GLUED, start), -1):
+            written = ":".join(groups[start:stop])
+            if _may_be_ipv6(written, groups[start:stop]):
+                ahead = len(":".join(groups[:start])) + (1 if start else 0)
+                yield ahead, ahead + len(written)
+                return
 
 
 def mac(found: Candidate) -> bool:
@@ -42,6 +59,14 @@ def mac(found: Candidate) -> bool:
         or found.after[:1].isalnum()
         or (found.before[-1:] in ":-." and found.before[:1].isalnum() and len(found.before) > 1)
         or (found.after[:1] in ":-." and found.after[1:].isalnum())
+    )
+
+
+def _may_be_ipv6(written: str, groups: Sequence[str]) -> bool:
+    return (
+        len(max(groups, key=len)) >= _TELLING_GROUP
+        and _DIGIT.search(written) is not None
+        and _is_ip(written, ipaddress.IPv6Address)
     )
 
 

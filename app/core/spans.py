@@ -5,7 +5,7 @@ numbering plans are asked a bounded number of times.
 """
 
 import re
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -20,8 +20,14 @@ CONTEXT_BYTES: Final = 48
 CONTEXT_BEHIND_BYTES: Final = 24
 """How far behind it: "0151 496 0123 is my number"."""
 
-_LONG_CANDIDATE: Final = 256
+_LONG_CANDIDATE: Final = 64
 """A longer candidate that fails is not looked into: of what has no bound, the whole fails when no part would do."""
+
+_LONG_WORD: Final = 32
+"""Bytes that a context word, and another one glued to it, may have."""
+
+_GROUP_END: Final = re.compile(rb"[0-9A-Za-z](?=[^0-9A-Za-z])")
+_JOINT: Final = re.compile(rb"[^0-9A-Za-z\x80-\xff]")
 
 # Where what a word announces ends: another sentence or paragraph, or what is counted ("mobile users: 778862"). One dot
 # may be an abbreviation's ("Tel. ").
@@ -61,31 +67,56 @@ def find(data: bytes, detectors: Sequence[Detector], marks: Any, *, is_number: b
     Overlapping spans become one, named by the longest of them (of equals, by the earlier row). `marks` recognises
     what redaction left there before: nothing of it is found.
     """
+    places: dict[str, list[int]] = {}
     spans = [
         span
         for detector in detectors
         if detector.numbers or not is_number
-        for span in _of_detector(data, detector, budget)
+        for span in _of_detector(data, detector, budget, _context_places(data, detector, places))
     ]
     if spans and marks is not None and b"[" in data:
         spans = list(_outside(data, spans, [match.span() for match in marks.finditer(data)]))
     return _merged(spans) if len(spans) > 1 else spans
 
 
-def _of_detector(data: bytes, detector: Detector, budget: Budget) -> Iterator[Span]:
-    position = 0
+def _context_places(data: bytes, detector: Detector, known: dict[str, list[int]]) -> list[int] | None:
+    """Where the words of a detector's context begin, or None for a detector that needs none.
+
+    Rows share their words, so a text is searched for them once. Of two words side by side the second may be missing.
+    """
+    if detector.context is None:
+        return None
+    source: str = detector.context.pattern
+    if source not in known:
+        known[source] = [match.start() for match in detector.context.finditer(data)]
+    return known[source]
+
+
+def _of_detector(data: bytes, detector: Detector, budget: Budget, words: list[int] | None) -> Iterator[Span]:
+    position = done = 0
+    validator = detector.validate
     while position < len(data) and (match := detector.pattern.search(data, position)) is not None:
         start, end = _found(match)
         if start == end:
             position = max(end, match.end()) + 1
             continue
         position = end
-        for first, last in _fitting(detector, data, start, end, budget):
-            yield Span(first, last, detector)
-            position = last
-        if position == end and detector.validate is not None and end - start <= _LONG_CANDIDATE:
+        if words is not None and not _is_near(words, start, end):
+            continue
+        is_out_of_place = False
+        for first, last in _checked(validator, data, start, end, done):
+            if not _is_in_place(detector, data, start, end):
+                is_out_of_place = True
+                break
+            if not _is_given_out(validator, data, first, last, budget) or _is_allowed(detector, data, first, last):
+                continue
+            done = position = last if validator is None or validator.tail is None else _with_tail(validator, data, last)
+            yield Span(first, done, detector)
+            if validator is None or validator.locate is None:
+                break
+        if done < position == end and validator is not None and validator.restarts and not is_out_of_place:
             # What was rejected may hold a true value: look again behind its first group.
-            position = _next_group(data, start, end) if detector.validate.restarts else end
+            position = _next_group(data, start, end)
 
 
 def _found(match: Any) -> tuple[int, int]:
@@ -98,70 +129,75 @@ def _found(match: Any) -> tuple[int, int]:
     return whole
 
 
-def _fitting(detector: Detector, data: bytes, start: int, end: int, budget: Budget) -> Iterable[tuple[int, int]]:
-    """What of the candidate is what the detector is after."""
-    ahead = data[max(0, start - CONTEXT_BYTES) : start]
-    if detector.context is not None and not _has_context(detector.context, ahead, data[end:]):
-        return
-    if detector.unless is not None and detector.unless.search(ahead) is not None:
-        return
-    if detector.not_after is not None and detector.not_after.search(ahead) is not None:
-        return
-    if detector.not_before is not None and detector.not_before.match(data, end) is not None:
-        return
-    allowed, tail = detector.allowed, detector.validate.tail if detector.validate is not None else None
-    for first, last in _values(detector.validate, data, start, end, budget):
-        if allowed is None or not allowed(data[first:last].decode(errors="replace")):
-            more = tail.match(data, last) if tail is not None else None
-            yield first, last if more is None else more.end()
+def _checked(
+    validator: Validator | None, data: bytes, start: int, end: int, done: int
+) -> Iterator[tuple[int, int]]:
+    """What of the candidate its check lets through: values, or ends of one value of which the first good one holds.
 
-
-def _values(
-    validator: Validator | None, data: bytes, start: int, end: int, budget: Budget
-) -> Iterable[tuple[int, int]]:
+    What was found up to `done` does not count as what stands before.
+    """
     if validator is None:
         yield start, end
     elif validator.locate is not None:
-        for first, last in validator.locate(_candidate(data, start, end)):
+        for first, last in validator.locate(_candidate(data, start, end, done)):
             yield start + first, start + last
     else:
-        stop = _fitting_end(validator, data, start, end, budget)
-        if stop is not None:
-            yield start, stop
+        for stop in _stops(validator, data, start, end):
+            if validator.check(_candidate(data, start, stop, done)):
+                yield start, stop
 
 
-def _fitting_end(validator: Validator, data: bytes, start: int, end: int, budget: Budget) -> int | None:
-    """Where the value that starts at `start` ends, or None where there is none."""
-    for stop in _stops(validator, data, start, end):
-        found = _candidate(data, start, stop)
-        if not validator.check(found):
-            continue
-        if validator.ask is None:
-            return stop
-        if budget.left <= 0:
-            budget.unasked += 1
-            return stop
-        budget.left -= validator.questions
-        if validator.ask(found):
-            return stop
-    return None
+def _is_in_place(detector: Detector, data: bytes, start: int, end: int) -> bool:
+    """Whether the words around a candidate say that it is what the detector is after."""
+    ahead = data[max(0, start - CONTEXT_BYTES) : start]
+    return not (
+        (detector.context is not None and not _has_context(detector.context, ahead, data[end : end + CONTEXT_BYTES]))
+        or (detector.unless is not None and detector.unless.search(ahead) is not None)
+        or (detector.not_after is not None and detector.not_after.search(ahead) is not None)
+        or (detector.not_before is not None and detector.not_before.match(data, end) is not None)
+    )
+
+
+def _is_given_out(validator: Validator | None, data: bytes, start: int, end: int, budget: Budget) -> bool:
+    """What the numbering plans say, where there are questions left; else yes."""
+    if validator is None or validator.ask is None:
+        return True
+    if budget.left <= 0:
+        budget.unasked += 1
+        return True
+    budget.left -= validator.questions
+    return validator.ask(_candidate(data, start, end, 0))
+
+
+def _is_allowed(detector: Detector, data: bytes, start: int, end: int) -> bool:
+    return detector.allowed is not None and detector.allowed(data[start:end].decode(errors="replace"))
+
+
+def _with_tail(validator: Validator, data: bytes, end: int) -> int:
+    more = validator.tail.match(data, end) if validator.tail is not None else None
+    return end if more is None else more.end()
 
 
 def _stops(validator: Validator, data: bytes, start: int, end: int) -> Iterator[int]:
     """The candidate's end, then (for what shrinks) the end of each earlier group: what follows must not hide it."""
     yield end
     if validator.shrinks:
-        for place in range(end - 1, start, -1):
-            if chr(data[place - 1]).isalnum() and not chr(data[place]).isalnum():
-                yield place
+        for match in reversed([*_GROUP_END.finditer(data, start, end)]):
+            yield match.end()
 
 
-def _candidate(data: bytes, start: int, end: int) -> Candidate:
+def _candidate(data: bytes, start: int, end: int, done: int) -> Candidate:
     return Candidate(
         text=data[start:end].decode(errors="replace"),
-        before=data[max(0, start - 2) : start].decode(errors="ignore"),
+        before=data[max(done, start - 2, 0) : start].decode(errors="ignore"),
         after=data[end : end + 2].decode(errors="ignore"),
     )
+
+
+def _is_near(words: list[int], start: int, end: int) -> bool:
+    """Whether a word begins anywhere that a context may stand; what is in between is for `_has_context` to say."""
+    place = bisect_left(words, start - CONTEXT_BYTES - _LONG_WORD)
+    return place < len(words) and words[place] <= end + CONTEXT_BEHIND_BYTES + _LONG_WORD
 
 
 def _has_context(words: Any, ahead: bytes, behind: bytes) -> bool:
@@ -178,10 +214,10 @@ def _has_context(words: Any, ahead: bytes, behind: bytes) -> bool:
 
 
 def _next_group(data: bytes, start: int, end: int) -> int:
-    for place in range(start, end):
-        if not chr(data[place]).isalnum():
-            return place + 1
-    return end
+    if end - start > _LONG_CANDIDATE:
+        return end
+    joint = _JOINT.search(data, start, end)
+    return end if joint is None else joint.end()
 
 
 def _outside(data: bytes, spans: Iterable[Span], marks: Sequence[tuple[int, int]]) -> Iterator[Span]:

@@ -58,15 +58,15 @@ def mixed_case(found: Candidate) -> bool:
 def validators(phone_regions: Sequence[str]) -> Mapping[str, Validator]:
     """Return every validator by the name that `config/detectors.toml` uses."""
     return {
-        "card": Validator(locate=account_numbers.cards),
+        "card": Validator(locate=account_numbers.cards, restarts=False),
         "email": Validator(net_addresses.email),
         "has_digit": Validator(has_digit),
         "hex_digest": Validator(hex_digest),
         "hex_key": Validator(hex_key),
         "high_entropy": Validator(high_entropy),
         "iban": Validator(locate=account_numbers.iban),
-        "ipv4": Validator(net_addresses.ipv4),
-        "ipv6": Validator(net_addresses.ipv6, shrinks=True),
+        "ipv4": Validator(net_addresses.ipv4, restarts=False),
+        "ipv6": Validator(locate=net_addresses.ipv6, restarts=False),
         "mac": Validator(net_addresses.mac),
         "mixed_case": Validator(mixed_case),
         "phone_announced": Validator(phones.announced, shrinks=True, tail=phones.EXTENSION),
