@@ -40,14 +40,14 @@ class Validator:
     """A check, and how it is used."""
 
     check: Callable[[Candidate], bool] = bool
-    shrinks: bool = False
-    """A candidate that fails is tried again without its last groups: what stands behind a value is no part of it."""
     ask: Callable[[Candidate], bool] | None = None
-    """What `check` lets through is asked here too: numbering plans, a bounded number of times a kilobyte."""
+    """What `check` or `locate` lets through is asked here too: numbering plans, a bounded number of times a kilobyte."""
     questions: int = 1
     """How many plans one `ask` asks, 20 us each."""
     locate: Callable[[Candidate], Iterator[tuple[int, int]]] | None = None
-    """Instead of `check`: where in the candidate (ASCII) values stand, in order and without overlap."""
+    """Instead of `check`: where in the candidate (ASCII) values may stand."""
+    finds_many: bool = False
+    """Whether `locate` yields values, in order and without overlap; else readings of one value, the best one first."""
     tail: re.Pattern[bytes] | None = None
     """What, right behind a value, is part of it though it decides nothing: a number's extension."""
     restarts: bool = True

@@ -134,6 +134,7 @@ def _detectors(row: Row, checks: Mapping[str, Validator], order: int) -> list[De
             pattern=pattern,
             action=action,
             order=order + place,
+            groups=pattern.groups,
             validate=checks[validate] if validate else None,
             context=context,
             unless=unless,

@@ -10,9 +10,12 @@ from app.core.candidates import Candidate
 _TELLING_GROUP: Final = 3
 """Hex digits that some group of an address has, and no hour, octet or step of a slice."""
 
+_FULL: Final = 8
 _MOST_GROUPS: Final = 12
 _GLUED: Final = 4
 """Groups of a run that may be none of the address, at either end: `12:30:45:fe80::1`."""
+
+_MAC_SIGNS: Final = 17
 
 _DIGIT: Final = re.compile("[0-9]")
 
@@ -53,8 +56,8 @@ def ipv6(found: Candidate) -> Iterator[tuple[int, int]]:
 
 
 def mac(found: Candidate) -> bool:
-    """Six octets, and not the part of a longer row of them (a key's fingerprint)."""
-    return not (
+    """Six octets, and not a longer row of them (a key's fingerprint), nor a part of one."""
+    return len(found.text) <= _MAC_SIGNS and not (
         found.before[-1:].isalnum()
         or found.after[:1].isalnum()
         or (found.before[-1:] in ":-." and found.before[:1].isalnum() and len(found.before) > 1)
@@ -63,8 +66,10 @@ def mac(found: Candidate) -> bool:
 
 
 def _may_be_ipv6(written: str, groups: Sequence[str]) -> bool:
+    whole = _FULL - 1 if "." in groups[-1] else _FULL
     return (
-        len(max(groups, key=len)) >= _TELLING_GROUP
+        (len(groups) == whole or "::" in written)
+        and len(max(groups, key=len)) >= _TELLING_GROUP
         and _DIGIT.search(written) is not None
         and _is_ip(written, ipaddress.IPv6Address)
     )

@@ -79,32 +79,43 @@ def shape(found: Candidate) -> bool:
     return not (found.after[:1] in JOINTS and found.after[1:].isalnum() and found.after[:1] == "-")
 
 
-def trunk(found: Candidate) -> bool:
-    """A trunk 0 or a city code in brackets: 9 to 11 digits, no date, no list, no part of a longer number."""
+def trunk(found: Candidate) -> Iterator[tuple[int, int]]:
+    """A trunk 0 or a city code in brackets: 9 to 11 digits, no date, no list, no part of a longer number.
+
+    Yields readings without the last groups too: what stands behind a number is no part of it.
+    """
     few, many = 9, 11
-    text = found.text
-    if not few <= len(_digits(text)) <= many or ("." in text and " " in text and "/" not in text):
-        return False
-    glued = found.before[-1:] == "-" and found.before[:1].isalnum()
-    if glued or _DATE.match(text) is not None or found.is_inside_longer(JOINTS) or _counts_up(text):
-        return False
-    if found.before[-1:] in " /" and found.before[:1].isdigit() and len(found.before) > 1 and text[0] != "(":
-        return False
-    # Behind pairs another number makes a list of them; behind other groups it is what comes next.
-    return not (_PAIRS.fullmatch(text) and found.after[:1] in " /" and found.after[1:].isdigit())
+    text, before = found.text, found.before
+    if (before[-1:] == "-" and before[:1].isalnum()) or _DATE.match(text) is not None:
+        return
+    if before[-1:] in " /" and before[:1].isdigit() and len(before) > 1 and text[0] != "(":
+        return
+    for end, digits in _readings(text):
+        if not few <= digits <= many:
+            continue
+        reading = _reading(found, end)
+        if ("." in reading.text and " " in reading.text and "/" not in reading.text) or _counts_up(reading.text):
+            continue
+        # Behind pairs another number makes a list of them; behind other groups it is what comes next.
+        is_list = reading.after[:1] in " /" and reading.after[1:].isdigit() and _PAIRS.fullmatch(reading.text)
+        if not reading.is_inside_longer(JOINTS) and not is_list:
+            yield 0, end
 
 
-def announced(found: Candidate) -> bool:
+def announced(found: Candidate) -> Iterator[tuple[int, int]]:
     """What stands beside a word for telephones: 6 to 15 digits that are not written as something else."""
-    text = found.text
-    return (
-        _LOCAL <= len(_digits(text)) <= _MANY
-        and not found.is_inside_longer(JOINTS)
-        and not any(form.match(text) for form in (_DATE, _YEARS))
-        and not any(form.fullmatch(text) for form in (_QUAD, _DECIMALS))
-        and not _is_price(found)
-        and not (found.before[-1:] == ":" and found.before[:1].isdigit())
-    )
+    if _is_price(found) or (found.before[-1:] == ":" and found.before[:1].isdigit()):
+        return
+    if any(form.match(found.text) for form in (_DATE, _YEARS)):
+        return
+    for end, digits in _readings(found.text):
+        reading = _reading(found, end)
+        if (
+            _LOCAL <= digits <= _MANY
+            and not reading.is_inside_longer(JOINTS)
+            and not any(form.fullmatch(reading.text) for form in (_QUAD, _DECIMALS))
+        ):
+            yield 0, end
 
 
 def known_in(regions: Sequence[str]) -> Callable[[Candidate], bool]:
@@ -116,6 +127,23 @@ def known_in(regions: Sequence[str]) -> Callable[[Candidate], bool]:
         return any(_is_valid(found.text, region) for region in asked)
 
     return ask
+
+
+def _readings(text: str) -> list[tuple[int, int]]:
+    """The ends of a candidate's groups, the last first, and how many digits stand before each."""
+    readings, digits = [], 0
+    for group in _GROUP.finditer(text):
+        digits += group.end() - group.start()
+        readings.append((group.end(), digits))
+    if text and not text[-1].isdigit():
+        readings.append((len(text), digits))
+    return readings[::-1]
+
+
+def _reading(found: Candidate, end: int) -> Candidate:
+    """The candidate without what stands behind `end`."""
+    text = found.text
+    return found if end == len(text) else Candidate(text[:end], found.before, (text[end : end + 2] + found.after)[:2])
 
 
 def _ends(text: str, after: str) -> Iterator[int]:

@@ -62,6 +62,8 @@ class Detector:
     """A compiled pattern that must not match what stands before, up to the match."""
     not_before: Any = None
     """A compiled pattern that must not match what stands right behind."""
+    groups: int = 0
+    """How many groups the pattern has."""
     numbers: bool = False
     allowed: Allowed | None = None
 

@@ -26,7 +26,7 @@ _LONG_CANDIDATE: Final = 64
 _LONG_WORD: Final = 32
 """Bytes that a context word, and another one glued to it, may have."""
 
-_GROUP_END: Final = re.compile(rb"[0-9A-Za-z](?=[^0-9A-Za-z])")
+_NOT_DIGITS: Final = re.compile(rb"[^0-9]+")
 _JOINT: Final = re.compile(rb"[^0-9A-Za-z\x80-\xff]")
 
 # Where what a word announces ends: another sentence or paragraph, or what is counted ("mobile users: 778862"). One dot
@@ -68,15 +68,33 @@ def find(data: bytes, detectors: Sequence[Detector], marks: Any, *, is_number: b
     what redaction left there before: nothing of it is found.
     """
     places: dict[str, list[int]] = {}
-    spans = [
-        span
-        for detector in detectors
-        if detector.numbers or not is_number
-        for span in _of_detector(data, detector, budget, _context_places(data, detector, places))
-    ]
+    spans: list[Span] = []
+    for detector in detectors:
+        if detector.numbers or not is_number:
+            # Of several rows that find the same, one does the work.
+            taken = _Taken(spans)
+            spans += _of_detector(data, detector, budget, _context_places(data, detector, places), taken)
     if spans and marks is not None and b"[" in data:
         spans = list(_outside(data, spans, [match.span() for match in marks.finditer(data)]))
     return _merged(spans) if len(spans) > 1 else spans
+
+
+class _Taken:
+    """Where earlier rows found something: a candidate inside one of their spans adds nothing to it."""
+
+    __slots__ = ("_ends", "_starts")
+
+    def __init__(self, spans: list[Span]) -> None:
+        outer: list[Span] = []
+        for span in sorted(spans, key=_by_place) if len(spans) > 1 else spans:
+            if not outer or span.end > outer[-1].end:
+                outer.append(span)
+        self._starts = [span.start for span in outer]
+        self._ends = [span.end for span in outer]
+
+    def has(self, start: int, end: int) -> bool:
+        place = bisect_right(self._starts, start) - 1
+        return place >= 0 and end <= self._ends[place]
 
 
 def _context_places(data: bytes, detector: Detector, known: dict[str, list[int]]) -> list[int] | None:
@@ -92,16 +110,18 @@ def _context_places(data: bytes, detector: Detector, known: dict[str, list[int]]
     return known[source]
 
 
-def _of_detector(data: bytes, detector: Detector, budget: Budget, words: list[int] | None) -> Iterator[Span]:
+def _of_detector(
+    data: bytes, detector: Detector, budget: Budget, words: list[int] | None, taken: _Taken
+) -> Iterator[Span]:
     position = done = 0
     validator = detector.validate
     while position < len(data) and (match := detector.pattern.search(data, position)) is not None:
-        start, end = _found(match)
+        start, end = _found(match, detector.groups)
         if start == end:
             position = max(end, match.end()) + 1
             continue
         position = end
-        if words is not None and not _is_near(words, start, end):
+        if taken.has(start, end) or (words is not None and not _is_near(words, start, end)):
             continue
         is_out_of_place = False
         for first, last in _checked(validator, data, start, end, done):
@@ -112,16 +132,16 @@ def _of_detector(data: bytes, detector: Detector, budget: Budget, words: list[in
                 continue
             done = position = last if validator is None or validator.tail is None else _with_tail(validator, data, last)
             yield Span(first, done, detector)
-            if validator is None or validator.locate is None:
+            if validator is None or not validator.finds_many:
                 break
         if done < position == end and validator is not None and validator.restarts and not is_out_of_place:
             # What was rejected may hold a true value: look again behind its first group.
             position = _next_group(data, start, end)
 
 
-def _found(match: Any) -> tuple[int, int]:
+def _found(match: Any, groups: int) -> tuple[int, int]:
     """The span of the first group that takes part, or of the whole match where the pattern has no group."""
-    for group in range(1, match.re.groups + 1):
+    for group in range(1, groups + 1):
         span: tuple[int, int] = match.span(group)
         if span[0] >= 0:
             return span
@@ -132,7 +152,7 @@ def _found(match: Any) -> tuple[int, int]:
 def _checked(
     validator: Validator | None, data: bytes, start: int, end: int, done: int
 ) -> Iterator[tuple[int, int]]:
-    """What of the candidate its check lets through: values, or ends of one value of which the first good one holds.
+    """What of the candidate its check lets through: values, or readings of one value, of which the first good one holds.
 
     What was found up to `done` does not count as what stands before.
     """
@@ -141,10 +161,8 @@ def _checked(
     elif validator.locate is not None:
         for first, last in validator.locate(_candidate(data, start, end, done)):
             yield start + first, start + last
-    else:
-        for stop in _stops(validator, data, start, end):
-            if validator.check(_candidate(data, start, stop, done)):
-                yield start, stop
+    elif validator.check(_candidate(data, start, end, done)):
+        yield start, end
 
 
 def _is_in_place(detector: Detector, data: bytes, start: int, end: int) -> bool:
@@ -178,14 +196,6 @@ def _with_tail(validator: Validator, data: bytes, end: int) -> int:
     return end if more is None else more.end()
 
 
-def _stops(validator: Validator, data: bytes, start: int, end: int) -> Iterator[int]:
-    """The candidate's end, then (for what shrinks) the end of each earlier group: what follows must not hide it."""
-    yield end
-    if validator.shrinks:
-        for match in reversed([*_GROUP_END.finditer(data, start, end)]):
-            yield match.end()
-
-
 def _candidate(data: bytes, start: int, end: int, done: int) -> Candidate:
     return Candidate(
         text=data[start:end].decode(errors="replace"),
@@ -202,13 +212,14 @@ def _is_near(words: list[int], start: int, end: int) -> bool:
 
 def _has_context(words: Any, ahead: bytes, behind: bytes) -> bool:
     """Whether one of the words announces the match, in the same sentence, or names it right behind."""
-    ahead, behind = _MARKS.sub(b"", ahead), _MARKS.sub(b"", behind[:CONTEXT_BEHIND_BYTES])
+    behind = behind[:CONTEXT_BEHIND_BYTES]
+    if b"[" in ahead or b"]" in ahead or b"[" in behind:
+        ahead, behind = _MARKS.sub(b"", ahead), _MARKS.sub(b"", behind)
     last = None
     for last in words.finditer(ahead):  # noqa: B007 - the last one is the closest
         pass
     if last is not None and _BREAK.search(ahead, last.end() - 1) is None:
-        digits = sum(48 <= sign <= 57 for sign in ahead[last.end() :])  # noqa: PLR2004 - "0" to "9"
-        return not 0 < digits < _FEW_DIGITS
+        return not 0 < len(_NOT_DIGITS.sub(b"", ahead[last.end() :])) < _FEW_DIGITS
     after = words.search(behind)
     return after is not None and _BREAK.search(behind, 0, after.start() + 1) is None
 
@@ -235,10 +246,14 @@ def _outside(data: bytes, spans: Iterable[Span], marks: Sequence[tuple[int, int]
             yield Span(start, span.end, span.detector)
 
 
+def _by_place(span: Span) -> tuple[int, int, int]:
+    return span.start, -span.end, span.detector.order
+
+
 def _merged(spans: list[Span]) -> list[Span]:
     merged: list[Span] = []
     longest = 0
-    for span in sorted(spans, key=lambda s: (s.start, -s.end, s.detector.order)):
+    for span in sorted(spans, key=_by_place):
         length = span.end - span.start
         if merged and span.start < merged[-1].end:
             last = merged[-1]

@@ -58,7 +58,7 @@ def mixed_case(found: Candidate) -> bool:
 def validators(phone_regions: Sequence[str]) -> Mapping[str, Validator]:
     """Return every validator by the name that `config/detectors.toml` uses."""
     return {
-        "card": Validator(locate=account_numbers.cards, restarts=False),
+        "card": Validator(locate=account_numbers.cards, finds_many=True, restarts=False),
         "email": Validator(net_addresses.email),
         "has_digit": Validator(has_digit),
         "hex_digest": Validator(hex_digest),
@@ -67,19 +67,18 @@ def validators(phone_regions: Sequence[str]) -> Mapping[str, Validator]:
         "iban": Validator(locate=account_numbers.iban),
         "ipv4": Validator(net_addresses.ipv4, restarts=False),
         "ipv6": Validator(locate=net_addresses.ipv6, restarts=False),
-        "mac": Validator(net_addresses.mac),
+        "mac": Validator(net_addresses.mac, restarts=False),
         "mixed_case": Validator(mixed_case),
-        "phone_announced": Validator(phones.announced, shrinks=True, tail=phones.EXTENSION),
+        "phone_announced": Validator(locate=phones.announced, tail=phones.EXTENSION),
         "phone_international": Validator(locate=phones.international, restarts=False, tail=phones.EXTENSION),
         "phone_national": Validator(
-            phones.trunk,
-            shrinks=True,
+            locate=phones.trunk,
             ask=phones.known_in(phone_regions),
             questions=len(phone_regions),
             tail=phones.EXTENSION,
         ),
         "phone_shape": Validator(phones.shape, tail=phones.EXTENSION),
-        "phone_trunk": Validator(phones.trunk, shrinks=True, tail=phones.EXTENSION),
+        "phone_trunk": Validator(locate=phones.trunk, tail=phones.EXTENSION),
         "ssn": Validator(account_numbers.ssn),
         **{name: Validator(check) for name, check in SECRET_CHECKS.items()},
     }
