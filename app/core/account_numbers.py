@@ -2,6 +2,8 @@
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import islice
+from string import ascii_uppercase
 from typing import Final
 
 from app.core.candidates import Candidate
@@ -32,11 +34,29 @@ _ISSUERS: Final[tuple[tuple[str, str, frozenset[int]], ...]] = (
     ("9792", "9792", frozenset({16})),  # Troy
 )
 
+_FIRST_DIGITS: Final = frozenset(
+    str(first)
+    for low, high, _ in _ISSUERS
+    for first in range(int(low.ljust(2, "0")[:2]), int(high.ljust(2, "9")[:2]) + 1)
+)
+"""What an issued number begins with: two digits tell most numbers from cards."""
+
 _MIN_CARD: Final = 12
 _MAX_CARD: Final = 19
 
 _LAYOUTS: Final = frozenset(
-    {(4, 4, 4, 4), (4, 4, 4, 4, 3), (4, 6, 5), (4, 6, 4), (4, 4, 4, 1), (4, 4, 4, 7), (4, 4, 5), (6, 13)}
+    {
+        (4, 4, 4, 4),
+        (4, 4, 4, 4, 3),
+        (4, 6, 5),
+        (4, 6, 4),
+        (4, 4, 4, 1),
+        (4, 4, 4, 7),
+        (4, 4, 5),
+        (6, 13),
+        (2,) * 8,
+        (2,) * 7 + (1,),
+    }
 )
 """How digits are grouped on cards."""
 
@@ -49,6 +69,8 @@ _LUHN_PLAIN: Final = bytes.maketrans(b"0123456789", bytes(range(10)))
 
 _DIGITS: Final = re.compile("[0-9]+")
 _SIGNS: Final = re.compile("[A-Za-z0-9]")
+_SEPARATORS: Final = re.compile("[^A-Za-z0-9]+")
+_VALUES: Final = {ord(letter): str(int(letter, 36)) for letter in ascii_uppercase}
 
 _LENGTHS: Final = (
     "AD24 AE23 AL28 AT20 AZ28 BA20 BE16 BG22 BH22 BI27 BR29 BY28 CH21 CR22 CY28 CZ24 DE22 DJ27 DK18 DO28 EE20 EG29 "
@@ -77,7 +99,7 @@ def cards(found: Candidate) -> Iterator[tuple[int, int]]:
         yield groups[0][0], groups[-1][1]
         return
     while first < last:
-        count = _card_groups(found.text, groups, sizes[: last], first)
+        count = _card_groups(found.text, groups, sizes[:last], first)
         if count:
             yield groups[first][0], groups[first + count - 1][1]
         first += max(count, 1)
@@ -87,13 +109,11 @@ def iban(found: Candidate) -> Iterator[tuple[int, int]]:
     """As many signs as the country's accounts have, and ISO 7064's remainder (ISO 13616), in any case and grouping."""
     text = found.text
     length = IBAN_LENGTHS.get(text[:2].upper(), 0)
-    places = [match.start() for match in _SIGNS.finditer(text)]
-    if not length or len(places) < length:
+    signs = _SEPARATORS.sub("", text).upper()[:length]
+    if not length or len(signs) < length or int((signs[4:] + signs[:4]).translate(_VALUES)) % _MODULUS != 1:
         return
-    end = places[length - 1] + 1
-    behind = text[end : end + 1] or found.after[:1]
-    signs = "".join(text[place] for place in places[:length]).upper()
-    if not behind.isalnum() and int("".join(str(int(sign, 36)) for sign in signs[4:] + signs[:4])) % _MODULUS == 1:
+    end = next(islice(_SIGNS.finditer(text), length - 1, None)).end()
+    if not (text[end : end + 1] or found.after[:1]).isalnum():
         yield 0, end
 
 
@@ -107,17 +127,17 @@ def ssn(found: Candidate) -> bool:
 
 def _card_groups(text: str, groups: Sequence[tuple[int, int]], sizes: tuple[int, ...], first: int) -> int:
     """How many groups the longest card number has that starts at a group; 0: none does."""
-    size = sizes[first]
-    if size not in _FIRST_SIZES:
+    size, start = sizes[first], groups[first][0]
+    if size not in _FIRST_SIZES or text[start : start + 2] not in _FIRST_DIGITS:
         return 0
     if size >= _MIN_CARD:
-        return int(_is_card(text[groups[first][0] : groups[first][1]]))
+        return int(_is_card(text[start : start + size]))
     for count in _COUNTS:
         layout = sizes[first : first + count]
-        if len(layout) == count and layout in _LAYOUTS:
-            digits = "".join([text[start:end] for start, end in groups[first : first + count]])
-            if _is_card(digits):
-                return count
+        if len(layout) < count or layout not in _LAYOUTS:
+            continue
+        if _is_card("".join([text[begin:end] for begin, end in groups[first : first + count]])):
+            return count
     return 0
 
 

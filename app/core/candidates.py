@@ -41,7 +41,7 @@ class Validator:
 
     check: Callable[[Candidate], bool] = bool
     ask: Callable[[Candidate], bool] | None = None
-    """What `check` or `locate` lets through is asked here too: numbering plans, a bounded number of times a kilobyte."""
+    """What `check` or `locate` lets through is asked here too: numbering plans, a bounded number of times a KB."""
     questions: int = 1
     """How many plans one `ask` asks, 20 us each."""
     locate: Callable[[Candidate], Iterator[tuple[int, int]]] | None = None

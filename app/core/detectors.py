@@ -11,6 +11,7 @@ from typing import Any, Final
 import re2
 
 from app.core.candidates import Validator
+from app.core.field_patterns import in_text
 from app.core.folding import fold
 from app.core.pseudonyms import Pseudonyms
 from app.core.redaction import redact
@@ -55,7 +56,7 @@ _DETECTOR_KEYS = frozenset(
 )
 _DENY_KEYS = frozenset(["name", "why", "words", "action"])
 _ALLOW_KEYS = frozenset(["why", "values", "patterns", "detectors"])
-_FIELD_KEYS = frozenset(["name", "why", "names", "suffixes", "action"])
+_FIELD_KEYS = frozenset(["name", "why", "names", "suffixes", "action", "in_text", "least_digits"])
 _EXEMPT_KEYS = frozenset(["why", "names", "suffixes", "detectors"])
 _POLICY_KEYS = frozenset(["why", "events", "fields", "action"])
 _DEFAULT_REGIONS: Final = ("US", "GB")
@@ -83,6 +84,8 @@ def load_rules(text: str, pseudonyms: Pseudonyms | None = None, digests: Pseudon
         detectors += compiled
     for row in rows(table, "deny", text):
         detectors += _denied(row, len(detectors))
+    for row in rows(table, "field", text):
+        detectors += _in_text(row, checks, len(detectors))
     known = {row.keys.get("name", _DENIED) for kind in ("detector", "deny") for row in rows(table, kind, text)}
     fields = _field_rules(rows(table, "field", text), allowed)
     allowed.check(known | set(_names_in(table, "field")))
@@ -123,7 +126,7 @@ def _detectors(row: Row, checks: Mapping[str, Validator], order: int) -> list[De
     numbers = row.flag("numbers")
     context = _words(row, "context", _AS_PART, is_part=True)
     unless = _words(row, "unless", _AS_PART, is_part=True)
-    not_after = _words(row, "not_after", r"(?i)(?:{})[ :=\"'#.]{{0,5}}\z")
+    not_after = _words(row, "not_after", r"(?i)(?:{})[ :=\"'#.]{{0,8}}\z")
     not_before = _words(row, "not_before", r"(?i)[ -]?(?:{})")
     patterns = [_compile(pattern, row) for pattern in row.some_texts("patterns", "RE2 patterns")]
     if action == "keep":
@@ -219,6 +222,27 @@ def _denied(row: Row, order: int) -> list[Detector]:
     return [] if action == "keep" else [Detector(name=name, pattern=pattern, action=action, order=order)]
 
 
+def _in_text(row: Row, checks: Mapping[str, Validator], order: int) -> list[Detector]:
+    """What finds a field inside a text, where the row says by which check."""
+    row.check_keys(_FIELD_KEYS, required=("name", "why"))
+    action = row.choice("action", ACTIONS, "redact")
+    check = row.choice("in_text", ["", *checks], "")
+    if not check or action == "keep":
+        return []
+    names, suffixes = ([words_of(name) for name in row.texts(key, "field names")] for key in ("names", "suffixes"))
+    pattern = _re2(in_text(names, suffixes, _least_digits(row)))
+    validate = replace(checks[check], restarts=False)
+    name = row.keys["name"]
+    return [Detector(name, pattern, action, order, groups=pattern.groups, validate=validate)]
+
+
+def _least_digits(row: Row) -> int:
+    given = row.keys.get("least_digits", 0)
+    if not isinstance(given, int) or isinstance(given, bool) or given < 0:
+        raise row.fault("least_digits: a whole number")
+    return given
+
+
 class _Allowances:
     """The allow-list: what each detector or field leaves alone."""
 
@@ -262,7 +286,7 @@ def _field_rules(listed: Sequence[Row], allowed: _Allowances) -> NameTable[Field
         action = row.choice("action", ACTIONS, "redact")
         exact, last = _names(row)
         if action != "keep":
-            rule = FieldRule(row.keys["name"], action, allowed.of(row.keys["name"]))
+            rule = FieldRule(row.keys["name"], action, allowed.of(row.keys["name"]), _least_digits(row))
             names.update(dict.fromkeys(exact, rule))
             suffixes.update(dict.fromkeys(last, rule))
     return NameTable(names, suffixes)

@@ -4,6 +4,7 @@ Each character is folded by itself, so that what is found can be replaced in the
 around it changes.
 """
 
+import re
 import unicodedata
 from collections.abc import Sequence
 from itertools import chain
@@ -19,6 +20,14 @@ _IGNORABLE: Final = frozenset(
     )
 )
 
+_ESCAPE: Final = re.compile(r"""\\+(u[0-9a-fA-F]{4}|[nrt"'/])""")
+_ESCAPED: Final = {"n": "\n", "r": "\r", "t": "\t"}
+
+# The underscore first: a search for one byte is fast.
+_EMPHASIS: Final = re.compile(
+    rb"_(?<![0-9A-Za-z_\x80-\xff]_)(?=[0-9A-Za-z+(])|_(?<=[0-9A-Za-z]_)(?![0-9A-Za-z_\x80-\xff])"
+)
+
 _IDEOGRAPHIC_FULL_STOP: Final = "\u3002"
 """A dot in a domain name (IDNA, UTS 46)."""
 
@@ -29,10 +38,19 @@ def fold(text: str) -> str:
 
 
 def fold_bytes(text: str) -> bytes:
-    """Return the folded text in UTF-8: `fold(text).encode()`, in a tenth of the time where nothing needs folding.
+    r"""Return the form that a text is searched in, in UTF-8: read as a person reads it, then folded.
 
+    What JSON in a string escapes (`\n`, `\"`, `\u00e9`, however deep) is the sign that it stands for, and the
+    underscores round an _emphasis_ are no part of its words. Where nothing needs folding it takes a tenth of the time.
     Raises UnicodeEncodeError for a lone surrogate.
     """
+    if "\\" in text:
+        text = _ESCAPE.sub(_unescaped, text)
+    data = _folded_bytes(text)
+    return _EMPHASIS.sub(b" ", data) if b"_" in data else data
+
+
+def _folded_bytes(text: str) -> bytes:
     data = text.encode()
     if text.isascii():
         return data
@@ -55,9 +73,14 @@ def original_spans(text: str, spans: Sequence[tuple[int, int]]) -> list[tuple[in
     A character that folds to several (a ligature) is taken whole, and what is invisible behind a span with it.
     One walk over the text, however many spans there are.
     """
-    if text.isascii():
+    escapes = [*_ESCAPE.finditer(text)] if "\\" in text else []
+    if text.isascii() and not escapes:
         return list(spans)
     sizes = [_SIZES[ord(sign)] for sign in text]
+    for escape in escapes:
+        # The first of its signs stands for all of it; the others are invisible.
+        sizes[escape.start() : escape.end()] = [0] * len(escape[0])
+        sizes[escape.start()] = len(_folded_bytes(_unescaped(escape)))
     found = []
     index = position = 0
     for start, end in spans:
@@ -70,6 +93,20 @@ def original_spans(text: str, spans: Sequence[tuple[int, int]]) -> list[tuple[in
             index += 1
         found.append((first, index))
     return found
+
+
+def is_plain(text: str) -> bool:
+    """Whether the folded text has as many bytes as the text has characters, each where it was."""
+    return text.isascii() and "\\" not in text
+
+
+def _unescaped(escape: re.Match[str]) -> str:
+    sign = escape[1]
+    if len(sign) == 1:
+        return _ESCAPED.get(sign, sign)
+    code = int(sign[1:], 16)
+    # One half of a pair: what is beyond the first plane is in no value that a detector is after.
+    return "\ufffd" if 0xD800 <= code <= 0xDFFF else chr(code)  # noqa: PLR2004 - the surrogates' block
 
 
 class _Folding(dict[int, str]):

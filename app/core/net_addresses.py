@@ -28,6 +28,11 @@ def email(found: Candidate) -> bool:
     return found.text.rpartition(".")[2].lower() not in _FILE_NAMES
 
 
+def email_told(found: Candidate) -> bool:
+    """The same where people write blanks round the @: no name of code goes on behind it (`x @ layer.de.T`)."""
+    return found.after[:1] not in ("(", "[", "_") and not (found.after[:1] in (".", "-") and found.after[1:].isalnum())
+
+
 def ipv4(found: Candidate) -> bool:
     """Four octets that are an address, and not the middle of a longer dotted number."""
     return _is_ip(found.text, ipaddress.IPv4Address) and not found.is_inside_longer(".")

@@ -33,7 +33,8 @@ EXTENSION: Final = re.compile(rb"(?i)[ ,;]{0,2}\(?(?:x|ext|extension|#|durchwahl
 
 _DATE: Final = re.compile(
     r"(?:\d{1,2}[./-]\d{1,2}[./-](?:\d{4}|\d{2})|\d{4}[./-]\d{1,2}[./-]\d{1,2})(?![\d./-])"
-    r"|\d{4}[./-](?:0\d|1[0-2])[./-][0-3]\d\D"
+    r"|\d{4}[./-](?:0\d|1[0-2])[./-][0-3]\d\D|(?:0[1-9]|1[0-2])/(?:19|20)\d\d(?!\d)"
+    r"|(?:19|20)\d\d(?:0[1-9]|1[0-2])(?:0[1-9]|[12]\d|3[01])(?!\d)"
 )
 _YEARS: Final = re.compile(r"(?:1[5-9]|20)\d\d ?[-/] ?(?:1[5-9]|20)?\d\d")
 _QUAD: Final = re.compile(r"\d{1,3}(?:\.\d{1,3}){3}")
@@ -43,6 +44,7 @@ _JOINED: Final = frozenset(":.,-/")
 """In front of 00, these say that it is the end of a time or a number."""
 
 _PAIRS: Final = re.compile(r"\d\d(?:[ .\-/]\d\d)+")
+_CURRENCIES: Final = frozenset("$€£¥")
 _LIST: Final = 3
 """From so many groups on, numbers that follow each other evenly (01 02 03 04 05) are counted, not dialled."""
 
@@ -61,6 +63,8 @@ def international(found: Candidate) -> Iterator[tuple[int, int]]:
     plausible = 0
     for end in _ends(text, found.after):
         digits = _digits(text[:end]).removeprefix("00") if text[0] == "0" else _digits(text[:end])
+        if text[0] == "0" and text[end : end + 1] in JOINTS and text[end + 1 : end + 2].isdigit():
+            continue  # an order's number in groups
         if _may_be_given_out(digits) and not (text[:end].isdigit() and digits[0] == "1"):
             # Ten digits behind 001 without a space are as well a number that zeros fill up.
             yield 0, end
@@ -199,7 +203,8 @@ def _counts_up(text: str) -> bool:
 
 
 def _is_price(found: Candidate) -> bool:
-    return found.before[-1:] in "$€£¥" and found.before != ""
+    """An amount: behind a currency, or with cents behind a comma."""
+    return not _CURRENCIES.isdisjoint(found.before) or (found.after[:1] == "," and found.after[1:].isdigit())
 
 
 def _is_valid(text: str, region: str) -> bool:

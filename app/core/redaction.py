@@ -15,7 +15,7 @@ from typing import Any, Final
 
 from app.core.edits import Edits
 from app.core.events import Finding, RedactedPayload
-from app.core.folding import fold_bytes, original_spans
+from app.core.folding import fold_bytes, is_plain, original_spans
 from app.core.rules import Detector, Rules
 from app.core.spans import Budget, Span, find
 from app.core.walk import FAILED, MAX_CHARACTERS, WITHHELD, Origin, TooMuchError, Walk, replacement
@@ -97,7 +97,7 @@ def _occurring_in(texts: Sequence[str], origins: Sequence[Origin], rules: Rules)
 
 def _parts(texts: Sequence[str], joined: str) -> Sequence[str | bytes]:
     """What each text is in the joined and folded one; only its length counts."""
-    return texts if joined.isascii() else [fold_bytes(text) for text in texts]
+    return texts if is_plain(joined) else [fold_bytes(text) for text in texts]
 
 
 def _not_exempt(detectors: Sequence[Detector], origin: Origin) -> list[Detector]:

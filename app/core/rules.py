@@ -75,6 +75,8 @@ class FieldRule:
     name: str
     action: str
     allowed: Allowed | None = None
+    least_digits: int = 0
+    """A number with fewer is a count, and stays: `{"mobile": 4711}` of visits."""
 
 
 @dataclass(frozen=True, slots=True)

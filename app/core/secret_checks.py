@@ -11,10 +11,10 @@ import binascii
 import re
 from typing import TYPE_CHECKING, Final
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+from app.core.candidates import Candidate
 
-    from app.core.candidates import Candidate
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
 
 # Words of code and of forms: what stands where a secret would, and is none.
 _CODE_WORDS: Final = frozenset(
@@ -49,6 +49,9 @@ _SHORTEST_LETTERS: Final = 20
 _SHORTEST_TOKEN: Final = 6
 _QUOTES: Final = "\"'`"
 _MASK: Final = frozenset("*.•-_")
+_PHRASE_JOINTS: Final = 3
+"""Hyphens of a passphrase: `correct-horse-battery-staple`."""
+_PARAMETER: Final = re.compile("&[A-Za-z_][A-Za-z0-9_.-]*=")
 _MASKED: Final = 4
 """From this length on, one letter over and over is a mask: `xxxx`."""
 
@@ -116,7 +119,24 @@ def told_password(found: Candidate) -> bool:
     text = found.text.rstrip(".!?:")
     if text.startswith("-") or _is_placeholder(text) or _is_code(found):
         return False
-    return any(not sign.isalpha() and sign not in "-_'." for sign in text)
+    return text.count("-") >= _PHRASE_JOINTS or any(not sign.isalpha() and sign not in "-_'." for sign in text)
+
+
+def written_text(found: Candidate) -> bool:
+    """What a person writes into a form: with a digit, a capital or a blank, and no placeholder or piece of code."""
+    text = found.text
+    return not _is_placeholder(text) and not _is_code(found) and any(not sign.islower() for sign in text)
+
+
+def without_parameters(check: Callable[[Candidate], bool]) -> Callable[[Candidate], Iterator[tuple[int, int]]]:
+    """Return the check of what stands before the next parameter of an address: `hunter2` of `hunter2&page=3`."""
+
+    def locate(found: Candidate) -> Iterator[tuple[int, int]]:
+        end = len(found.text) if (behind := _PARAMETER.search(found.text)) is None else behind.start()
+        if end and check(Candidate(found.text[:end], found.before, (found.text[end:] + found.after)[:2])):
+            yield 0, end
+
+    return locate
 
 
 def _is_quoted(found: Candidate) -> bool:
@@ -156,6 +176,7 @@ SECRET_CHECKS: Final[Mapping[str, Callable[[Candidate], bool]]] = {
     "basic_auth": basic_auth,
     "bearer": bearer,
     "told_password": told_password,
+    "written_text": written_text,
     "url_password": url_password,
 }
 """Every check of this file by the name that `config/detectors.toml` uses."""

@@ -32,7 +32,7 @@ _JOINT: Final = re.compile(rb"[^0-9A-Za-z\x80-\xff]")
 # Where what a word announces ends: another sentence or paragraph, or what is counted ("mobile users: 778862"). One dot
 # may be an abbreviation's ("Tel. ").
 _BREAK: Final = re.compile(
-    rb"(?i)(?:[a-z)\]]{2}|\d)(?<!\bno)(?<!\bnr)(?<!\bnum)(?<!\btel)(?<!\bmob)(?<!\bsec)[.!?;]\s|\n\s*\n|\b(?:users?|sold|sent|traffic|app|version|job|count|sample|visits|models?|order)\b"
+    rb"(?i)(?:[a-z)\]]{2}|\d)(?<!\bno)(?<!\bnr)(?<!\bnum)(?<!\btel)(?<!\bmob)(?<!\bkom)(?<!\bsoc)(?<!\bsec)[.!?;]\s|\n\s*\n|\b(?:users?|sold|sent|traffic|app|version|job|count|sample|visits|models?|order)\b"
 )
 
 _FEW_DIGITS: Final = 6
@@ -82,19 +82,27 @@ def find(data: bytes, detectors: Sequence[Detector], marks: Any, *, is_number: b
 class _Taken:
     """Where earlier rows found something: a candidate inside one of their spans adds nothing to it."""
 
-    __slots__ = ("_ends", "_starts")
+    __slots__ = ("_outer", "_starts")
 
     def __init__(self, spans: list[Span]) -> None:
-        outer: list[Span] = []
+        self._outer: list[Span] = []
         for span in sorted(spans, key=_by_place) if len(spans) > 1 else spans:
-            if not outer or span.end > outer[-1].end:
-                outer.append(span)
-        self._starts = [span.start for span in outer]
-        self._ends = [span.end for span in outer]
+            if not self._outer or span.end > self._outer[-1].end:
+                self._outer.append(span)
+        self._starts = [span.start for span in self._outer]
 
-    def has(self, start: int, end: int) -> bool:
+    def end_of(self, start: int, end: int, readings_of: str | None) -> int:
+        """Where to go on behind a candidate that is found already; 0: it is not.
+
+        What may be read as a shorter `readings_of`, and begins where one was found, is that one and what follows it.
+        """
         place = bisect_right(self._starts, start) - 1
-        return place >= 0 and end <= self._ends[place]
+        if place < 0:
+            return 0
+        span = self._outer[place]
+        if end <= span.end:
+            return end
+        return span.end if start == span.start and readings_of == span.detector.name else 0
 
 
 def _context_places(data: bytes, detector: Detector, known: dict[str, list[int]]) -> list[int] | None:
@@ -115,13 +123,20 @@ def _of_detector(
 ) -> Iterator[Span]:
     position = done = 0
     validator = detector.validate
+    # A row with a context knows more than one without: it may make the value longer.
+    is_reading = validator is not None and validator.locate is not None and not validator.finds_many
+    readings_of = detector.name if is_reading and detector.context is None else None
     while position < len(data) and (match := detector.pattern.search(data, position)) is not None:
         start, end = _found(match, detector.groups)
         if start == end:
             position = max(end, match.end()) + 1
             continue
         position = end
-        if taken.has(start, end) or (words is not None and not _is_near(words, start, end)):
+        known_end = taken.end_of(start, end, readings_of)
+        if known_end:
+            position = known_end
+            continue
+        if words is not None and not _is_near(words, start, end):
             continue
         is_out_of_place = False
         for first, last in _checked(validator, data, start, end, done):
@@ -149,10 +164,8 @@ def _found(match: Any, groups: int) -> tuple[int, int]:
     return whole
 
 
-def _checked(
-    validator: Validator | None, data: bytes, start: int, end: int, done: int
-) -> Iterator[tuple[int, int]]:
-    """What of the candidate its check lets through: values, or readings of one value, of which the first good one holds.
+def _checked(validator: Validator | None, data: bytes, start: int, end: int, done: int) -> Iterator[tuple[int, int]]:
+    """What of the candidate its check lets through: values, or readings of one, of which the first good one holds.
 
     What was found up to `done` does not count as what stands before.
     """

@@ -11,7 +11,7 @@ from typing import Final
 
 from app.core import account_numbers, net_addresses, phones
 from app.core.candidates import Candidate, Validator
-from app.core.secret_checks import SECRET_CHECKS
+from app.core.secret_checks import SECRET_CHECKS, without_parameters
 
 PHONE_REGIONS: Final = phones.REGIONS
 
@@ -20,6 +20,9 @@ MIN_ENTROPY_BITS: Final = 3.0
 
 _DIGEST_LENGTHS: Final = frozenset({40, 56, 64, 96, 128})
 """Hex digits of SHA-1, and of SHA-2 and SHA-3: git's commits, images, checksums."""
+
+_MD5SUM: Final = frozenset({"  ", " *"})
+"""What `md5sum` writes between a digest and a file's name."""
 
 _HEX = re.compile(r"(?:0[xX])?[0-9a-fA-F]+")
 _WORDLIKE = re.compile(r"[A-Z]?[a-z]{3,}|[A-Z]{4,}")
@@ -40,7 +43,9 @@ def high_entropy(found: Candidate) -> bool:
 
 
 def hex_key(found: Candidate) -> bool:
-    """Hex digits as a key has them; as many as a digest has are a digest."""
+    """Hex digits as a key has them; as many as a digest has are a digest, and so is what names a file behind it."""
+    if found.after in _MD5SUM:
+        return False
     return _is_random(found) and len(_hex_digits(found)) not in _DIGEST_LENGTHS
 
 
@@ -59,8 +64,9 @@ def validators(phone_regions: Sequence[str]) -> Mapping[str, Validator]:
     """Return every validator by the name that `config/detectors.toml` uses."""
     return {
         "card": Validator(locate=account_numbers.cards, finds_many=True, restarts=False),
+        "email_told": Validator(net_addresses.email_told),
         "email": Validator(net_addresses.email),
-        "has_digit": Validator(has_digit),
+        "has_digit": Validator(has_digit, restarts=False),
         "hex_digest": Validator(hex_digest),
         "hex_key": Validator(hex_key),
         "high_entropy": Validator(high_entropy),
@@ -80,7 +86,7 @@ def validators(phone_regions: Sequence[str]) -> Mapping[str, Validator]:
         "phone_shape": Validator(phones.shape, tail=phones.EXTENSION),
         "phone_trunk": Validator(locate=phones.trunk, tail=phones.EXTENSION),
         "ssn": Validator(account_numbers.ssn),
-        **{name: Validator(check) for name, check in SECRET_CHECKS.items()},
+        **{name: Validator(locate=without_parameters(check)) for name, check in SECRET_CHECKS.items()},
     }
 
 

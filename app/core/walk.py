@@ -148,7 +148,14 @@ class Walk:
         rule = plan.rule
         if plan.name_suspect:
             self._add(key, below, _ALL, is_key=True)
-        if rule is None or member is None or member is True or member is False or member == "":
+        if (
+            rule is None
+            or member is None
+            or member is True
+            or member is False
+            or member == ""
+            or _is_count(member, rule)
+        ):
             self.take(member, below, plan.exempt, depth + 1)
         elif rule.action == "drop":
             self.edits.drop(below)
@@ -215,6 +222,12 @@ def replacement(name: str, action: str, value: str, rules: Rules) -> tuple[str, 
 def as_text(value: Any) -> str:
     """Return a text as it is, and any other JSON value as JSON with its names in order."""
     return value if isinstance(value, str) else orjson.dumps(value, option=orjson.OPT_SORT_KEYS).decode()
+
+
+def _is_count(value: Any, rule: FieldRule) -> bool:
+    """A truth value, or a number with fewer digits than the rule asks for."""
+    is_number = isinstance(value, int | float)
+    return isinstance(value, bool) or (is_number and sum(map(str.isdigit, str(value))) < rule.least_digits)
 
 
 def _is_digest(value: Any) -> bool:

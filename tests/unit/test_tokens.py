@@ -747,7 +747,19 @@ def test_a_private_key_that_was_cut_goes_to_the_end_of_its_lines(secrets: Rules)
 
 # The patterns themselves
 
-UNBOUNDED = {"jwt", "private_key", "bearer_token", "basic_auth", "password", "terraform_token"}
+UNBOUNDED = {
+    "jwt",
+    "private_key",
+    "bearer_token",
+    "basic_auth",
+    "password",
+    "terraform_token",
+    "dropbox_token",
+    "fly_token",
+    "google_oauth_token",
+    "onepassword_token",
+    "pypi_token",
+}
 """Rows with a run that has no bound: each run ends at a sign that its class lacks, and the next match begins behind."""
 
 LONGEST = 4096
