@@ -45,30 +45,20 @@ _MIN_CARD: Final = 12
 _MAX_CARD: Final = 19
 
 _LAYOUTS: Final = frozenset(
-    {
-        (4, 4, 4, 4),
-        (4, 4, 4, 4, 3),
-        (4, 6, 5),
-        (4, 6, 4),
-        (4, 4, 4, 1),
-        (4, 4, 4, 7),
-        (4, 4, 5),
-        (6, 13),
-        (2,) * 8,
-        (2,) * 7 + (1,),
-    }
+    {(4, 4, 4, 4), (4, 4, 4, 4, 3), (4, 6, 5), (4, 6, 4), (4, 4, 4, 1), (4, 4, 4, 7), (4, 4, 5), (6, 13)}
 )
 """How digits are grouped on cards."""
 
 _COUNTS: Final = sorted({len(layout) for layout in _LAYOUTS}, reverse=True)
 _FIRST_SIZES: Final = frozenset({layout[0] for layout in _LAYOUTS} | set(range(_MIN_CARD, _MAX_CARD + 1)))
-_SMALL_GROUP: Final = 3
+_PAIR, _SMALL_GROUP = 2, 3
 
 _LUHN_DOUBLED: Final = bytes.maketrans(b"0123456789", bytes((0, 2, 4, 6, 8, 1, 3, 5, 7, 9)))
 _LUHN_PLAIN: Final = bytes.maketrans(b"0123456789", bytes(range(10)))
 
 _DIGITS: Final = re.compile("[0-9]+")
 _SIGNS: Final = re.compile("[A-Za-z0-9]")
+_TOUCHING: Final = re.compile("[A-Za-z0-9]")
 _SEPARATORS: Final = re.compile("[^A-Za-z0-9]+")
 _VALUES: Final = {ord(letter): str(int(letter, 36)) for letter in ascii_uppercase}
 
@@ -93,8 +83,9 @@ def cards(found: Candidate) -> Iterator[tuple[int, int]]:
     """
     groups = [match.span() for match in _DIGITS.finditer(found.text)]
     sizes = tuple(end - start for start, end in groups)
-    first = 1 if found.before[-1:].isdigit() else 0
-    last = len(groups) - (1 if found.after[:1].isdigit() else 0)
+    # A group that a letter touches is part of an id, or of a digest.
+    first = 1 if _TOUCHING.match(found.before[-1:]) else 0
+    last = len(groups) - (1 if _TOUCHING.match(found.after[:1]) else 0)
     if first == 0 and last == len(groups) and _is_oddly_grouped_card(found, sizes):
         yield groups[0][0], groups[-1][1]
         return
@@ -142,10 +133,10 @@ def _card_groups(text: str, groups: Sequence[tuple[int, int]], sizes: tuple[int,
 
 
 def _is_oddly_grouped_card(found: Candidate, sizes: tuple[int, ...]) -> bool:
-    """Whether the whole row is one card number, in groups of three and more (the last may be shorter)."""
+    """Whether the whole row is one card number, in pairs or groups of three and more (the last may be shorter)."""
     return (
         _MIN_CARD <= sum(sizes) <= _MAX_CARD
-        and min(sizes[:-1], default=_SMALL_GROUP) >= _SMALL_GROUP
+        and (min(sizes[:-1], default=_SMALL_GROUP) >= _SMALL_GROUP or set(sizes[:-1]) == {_PAIR})
         and not found.is_inside_longer(" -.")
         and _is_card(found.digits)
     )

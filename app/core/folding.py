@@ -23,10 +23,9 @@ _IGNORABLE: Final = frozenset(
 _ESCAPE: Final = re.compile(r"""\\+(u[0-9a-fA-F]{4}|[nrt"'/])""")
 _ESCAPED: Final = {"n": "\n", "r": "\r", "t": "\t"}
 
-# The underscore first: a search for one byte is fast.
-_EMPHASIS: Final = re.compile(
-    rb"_(?<![0-9A-Za-z_\x80-\xff]_)(?=[0-9A-Za-z+(])|_(?<=[0-9A-Za-z]_)(?![0-9A-Za-z_\x80-\xff])"
-)
+# The underscore first: a search for one byte is fast. Inside a token an underscore is a sign like any other.
+_OPENING: Final = re.compile(rb"_(?<![^\s\x22\x27(*>]_)(?=[0-9A-Za-z+(])")
+_CLOSING: Final = re.compile(rb"_(?<=[0-9A-Za-z]_)(?![0-9A-Za-z_\x80-\xff-])")
 
 _IDEOGRAPHIC_FULL_STOP: Final = "\u3002"
 """A dot in a domain name (IDNA, UTS 46)."""
@@ -47,7 +46,10 @@ def fold_bytes(text: str) -> bytes:
     if "\\" in text:
         text = _ESCAPE.sub(_unescaped, text)
     data = _folded_bytes(text)
-    return _EMPHASIS.sub(b" ", data) if b"_" in data else data
+    if b"_" not in data:
+        return data
+    data, opened = _OPENING.subn(b" ", data)
+    return _CLOSING.sub(b" ", data) if opened else data
 
 
 def _folded_bytes(text: str) -> bytes:

@@ -8,6 +8,7 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from functools import cache
 from itertools import pairwise
+from string import ascii_uppercase
 from typing import Final
 
 import phonenumbers
@@ -44,6 +45,9 @@ _JOINED: Final = frozenset(":.,-/")
 """In front of 00, these say that it is the end of a time or a number."""
 
 _PAIRS: Final = re.compile(r"\d\d(?:[ .\-/]\d\d)+")
+_CAPITALS: Final = frozenset(ascii_uppercase)
+"""One of them before a number, glued or with a hyphen, makes an id of it: `ORD-8928248`."""
+
 _CURRENCIES: Final = frozenset("$€£¥")
 _LIST: Final = 3
 """From so many groups on, numbers that follow each other evenly (01 02 03 04 05) are counted, not dialled."""
@@ -108,7 +112,9 @@ def trunk(found: Candidate) -> Iterator[tuple[int, int]]:
 
 def announced(found: Candidate) -> Iterator[tuple[int, int]]:
     """What stands beside a word for telephones: 6 to 15 digits that are not written as something else."""
-    if _is_price(found) or (found.before[-1:] == ":" and found.before[:1].isdigit()):
+    before = found.before
+    is_id = before[-1:] in _CAPITALS or (before[-1:] == "-" and before[:1] in _CAPITALS)
+    if _is_price(found) or (is_id and before) or (before[-1:] == ":" and before[:1].isdigit()):
         return
     if any(form.match(found.text) for form in (_DATE, _YEARS)):
         return

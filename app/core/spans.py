@@ -20,6 +20,9 @@ CONTEXT_BYTES: Final = 48
 CONTEXT_BEHIND_BYTES: Final = 24
 """How far behind it: "0151 496 0123 is my number"."""
 
+# Right before a value this says that the value is what was announced: "SSN on the 1099 is 271348515".
+_SAYS_SO: Final = re.compile(rb"(?i)(?:\b(?:is|was|are)|[:=]) ?\Z")
+
 _LONG_CANDIDATE: Final = 64
 """A longer candidate that fails is not looked into: of what has no bound, the whole fails when no part would do."""
 
@@ -232,7 +235,8 @@ def _has_context(words: Any, ahead: bytes, behind: bytes) -> bool:
     for last in words.finditer(ahead):  # noqa: B007 - the last one is the closest
         pass
     if last is not None and _BREAK.search(ahead, last.end() - 1) is None:
-        return not 0 < len(_NOT_DIGITS.sub(b"", ahead[last.end() :])) < _FEW_DIGITS
+        between = ahead[last.end() :]
+        return not 0 < len(_NOT_DIGITS.sub(b"", between)) < _FEW_DIGITS or _SAYS_SO.search(between) is not None
     after = words.search(behind)
     return after is not None and _BREAK.search(behind, 0, after.start() + 1) is None
 

@@ -7,6 +7,7 @@ import math
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from typing import Final
 
 from app.core import account_numbers, net_addresses, phones
@@ -26,6 +27,9 @@ _MD5SUM: Final = frozenset({"  ", " *"})
 
 _HEX = re.compile(r"(?:0[xX])?[0-9a-fA-F]+")
 _WORDLIKE = re.compile(r"[A-Z]?[a-z]{3,}|[A-Z]{4,}")
+
+_STEPS_SHARE: Final = 0.5
+"""Of what is drawn at random a fifth or less."""
 
 _WORDS_SHARE: Final = 0.7
 _DIGITS_SHARE: Final = 0.1
@@ -93,7 +97,19 @@ def validators(phone_regions: Sequence[str]) -> Mapping[str, Validator]:
 def _is_random(found: Candidate) -> bool:
     text = found.text
     has_letter = any(sign.isalpha() for sign in text)
-    return has_letter and has_digit(found) and _bits_per_sign(text) >= MIN_ENTROPY_BITS and not _is_wordy(text)
+    return (
+        has_letter
+        and has_digit(found)
+        and _bits_per_sign(text) >= MIN_ENTROPY_BITS
+        and not _is_wordy(text)
+        and not _counts_up(text)
+    )
+
+
+def _counts_up(text: str) -> bool:
+    """Whether most signs are the one before or the next to it: `112233445566`, `abcdef`."""
+    steps = sum(abs(ord(second) - ord(first)) <= 1 for first, second in pairwise(text))
+    return steps > _STEPS_SHARE * len(text)
 
 
 def _is_wordy(text: str) -> bool:
