@@ -249,7 +249,7 @@ class _Allowances:
     def __init__(self, listed: Sequence[Row]) -> None:
         self._rows = listed
         self._values: dict[str | None, set[str]] = {}
-        self._patterns: dict[str | None, list[Any]] = {}
+        self._patterns: dict[str | None, list[str]] = {}
         for row in listed:
             row.check_keys(_ALLOW_KEYS, required=("why",))
             values = [fold(value).casefold() for value in row.some_texts("values", "values")]
@@ -272,10 +272,12 @@ class _Allowances:
         """Return what a detector or field leaves alone, or None."""
         values = self._values.get(None, set()) | self._values.get(name, set())
         patterns = (*self._patterns.get(None, ()), *self._patterns.get(name, ()))
-        return Allowed(frozenset(values), patterns) if values or patterns else None
+        together = _re2(f"(?i)(?:{'|'.join(patterns)})") if patterns else None
+        return Allowed(frozenset(values), together) if values or patterns else None
 
-    def _pattern(self, pattern: str, row: Row) -> Any:
-        return _re2(f"(?i){pattern}", lambda message: row.fault(f"patterns: not RE2 syntax: {message}"))
+    def _pattern(self, pattern: str, row: Row) -> str:
+        _re2(f"(?i){pattern}", lambda message: row.fault(f"patterns: not RE2 syntax: {message}"))
+        return f"(?:{pattern})"
 
 
 def _field_rules(listed: Sequence[Row], allowed: _Allowances) -> NameTable[FieldRule]:

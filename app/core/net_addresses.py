@@ -2,7 +2,7 @@
 
 import ipaddress
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Final
 
 from app.core.candidates import Candidate
@@ -16,6 +16,9 @@ _GLUED: Final = 4
 """Groups of a run that may be none of the address, at either end: `12:30:45:fe80::1`."""
 
 _MAC_SIGNS: Final = 17
+
+_OCTETS: Final = re.compile(r"(?:(?:25[0-5]|2[0-4]\d|1\d\d|[1-9]?\d)(?:\.(?!\Z)|\Z)){4}")
+"""Four numbers of at most 255, without leading zeros (RFC 6943, 3.1.1)."""
 
 _DIGIT: Final = re.compile("[0-9]")
 
@@ -35,7 +38,7 @@ def email_told(found: Candidate) -> bool:
 
 def ipv4(found: Candidate) -> bool:
     """Four octets that are an address, and not the middle of a longer dotted number."""
-    return _is_ip(found.text, ipaddress.IPv4Address) and not found.is_inside_longer(".")
+    return _OCTETS.fullmatch(found.text) is not None and not found.is_inside_longer(".")
 
 
 def ipv6(found: Candidate) -> Iterator[tuple[int, int]]:
@@ -76,13 +79,13 @@ def _may_be_ipv6(written: str, groups: Sequence[str]) -> bool:
         (len(groups) == whole or "::" in written)
         and len(max(groups, key=len)) >= _TELLING_GROUP
         and _DIGIT.search(written) is not None
-        and _is_ip(written, ipaddress.IPv6Address)
+        and _is_ipv6(written)
     )
 
 
-def _is_ip(text: str, kind: Callable[[str], object]) -> bool:
+def _is_ipv6(text: str) -> bool:
     try:
-        kind(text)
+        ipaddress.IPv6Address(text)
     except ValueError:
         return False
     return True

@@ -32,13 +32,13 @@ class Allowed:
 
     values: frozenset[str]
     """Folded and in lower case."""
-    patterns: tuple[Any, ...]
-    """Compiled; each must match the whole value."""
+    pattern: Any
+    """Compiled, or None; it must match the whole value."""
 
     def __call__(self, value: str) -> bool:
         """Whether the list has the value; `value` is folded."""
         plain = value.casefold()
-        return plain in self.values or any(pattern.fullmatch(plain) is not None for pattern in self.patterns)
+        return plain in self.values or (self.pattern is not None and self.pattern.fullmatch(plain) is not None)
 
 
 @dataclass(frozen=True, slots=True)

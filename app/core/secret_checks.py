@@ -128,6 +128,13 @@ def written_text(found: Candidate) -> bool:
     return not _is_placeholder(text) and not _is_code(found) and any(not sign.islower() for sign in text)
 
 
+def told_password_located(found: Candidate) -> Iterator[tuple[int, int]]:
+    """The same without the sentence's end behind it."""
+    end = len(found.text.rstrip(",.;:"))
+    if end and told_password(found):
+        yield 0, end
+
+
 def without_parameters(check: Callable[[Candidate], bool]) -> Callable[[Candidate], Iterator[tuple[int, int]]]:
     """Return the check of what stands before the next parameter of an address: `hunter2` of `hunter2&page=3`."""
 
@@ -175,7 +182,6 @@ SECRET_CHECKS: Final[Mapping[str, Callable[[Candidate], bool]]] = {
     "assigned_token": assigned_token,
     "basic_auth": basic_auth,
     "bearer": bearer,
-    "told_password": told_password,
     "written_text": written_text,
     "url_password": url_password,
 }

@@ -30,7 +30,9 @@ _LONG_WORD: Final = 32
 """Bytes that a context word, and another one glued to it, may have."""
 
 _NOT_DIGITS: Final = re.compile(rb"[^0-9]+")
-_JOINT: Final = re.compile(rb"[^0-9A-Za-z\x80-\xff]")
+
+# Behind a hyphen a number goes on, and nothing begins.
+_JOINT: Final = re.compile(rb"[^0-9A-Za-z\x80-\xff-]")
 
 # Where what a word announces ends: another sentence or paragraph, or what is counted ("mobile users: 778862"). One dot
 # may be an abbreviation's ("Tel. ").

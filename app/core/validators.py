@@ -6,13 +6,13 @@ Time is linear in the candidate's length.
 import math
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
 from typing import Final
 
 from app.core import account_numbers, net_addresses, phones
 from app.core.candidates import Candidate, Validator
-from app.core.secret_checks import SECRET_CHECKS, without_parameters
+from app.core.secret_checks import SECRET_CHECKS, told_password_located, without_parameters
 
 PHONE_REGIONS: Final = phones.REGIONS
 
@@ -24,6 +24,9 @@ _DIGEST_LENGTHS: Final = frozenset({40, 56, 64, 96, 128})
 
 _MD5SUM: Final = frozenset({"  ", " *"})
 """What `md5sum` writes between a digest and a file's name."""
+
+_SENTENCE: Final = "._-"
+_SHORTEST_SESSION: Final = 4
 
 _HEX = re.compile(r"(?:0[xX])?[0-9a-fA-F]+")
 _WORDLIKE = re.compile(r"[A-Z]?[a-z]{3,}|[A-Z]{4,}")
@@ -39,6 +42,18 @@ _DIGITS_SHARE: Final = 0.1
 def has_digit(found: Candidate) -> bool:
     """At least one digit: what tells a key from words joined by hyphens."""
     return any(sign.isdigit() for sign in found.text)
+
+
+def told_id(found: Candidate) -> Iterator[tuple[int, int]]:
+    """An id behind its name, without the sentence's end behind it."""
+    yield 0, len(found.text.rstrip(_SENTENCE))
+
+
+def told_session(found: Candidate) -> Iterator[tuple[int, int]]:
+    """The same of a session, which no count is: four signs and more."""
+    end = len(found.text.rstrip(_SENTENCE))
+    if end >= _SHORTEST_SESSION:
+        yield 0, end
 
 
 def high_entropy(found: Candidate) -> bool:
@@ -90,6 +105,9 @@ def validators(phone_regions: Sequence[str]) -> Mapping[str, Validator]:
         "phone_shape": Validator(phones.shape, tail=phones.EXTENSION),
         "phone_trunk": Validator(locate=phones.trunk, tail=phones.EXTENSION),
         "ssn": Validator(account_numbers.ssn),
+        "told_id": Validator(locate=told_id, restarts=False),
+        "told_password": Validator(locate=told_password_located, restarts=False),
+        "told_session": Validator(locate=told_session, restarts=False),
         **{name: Validator(locate=without_parameters(check)) for name, check in SECRET_CHECKS.items()},
     }
 
