@@ -7,7 +7,7 @@ BESIDE := .venv-bench
 URL    ?= http://127.0.0.1:8114
 
 .DEFAULT_GOAL := help
-.PHONY: help run stack test faults soak lint format bench profile replay redact docs lock clean
+.PHONY: help run stack test faults soak lint format bench corpus profile replay redact docs lock clean
 
 help:  ## Print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -41,6 +41,9 @@ format: $(VENV)/dev.stamp  ## Put the code into the project's format
 
 bench: $(VENV)/dev.stamp $(BESIDE)/bench.stamp  ## Measure the service beside a floor, redaction beside Presidio (docs/performance.md)
 	@$(BIN)/python -m tests.bench $(ARGS)
+
+corpus: $(VENV)/dev.stamp  ## Judge redaction on a labelled corpus (ARGS="--seed 2 --misses 20", or --data FILE.jsonl)
+	@$(BIN)/python -m tests.corpus $(ARGS)
 
 profile: $(VENV)/dev.stamp  ## Say where the time of one row of the benchmark goes (ARGS="--row log")
 	@$(BIN)/python -m tests.bench.profile $(ARGS)

@@ -49,6 +49,9 @@ _LAYOUTS: Final = frozenset(
 )
 """How digits are grouped on cards."""
 
+_OTHER_LAYOUTS: Final = frozenset({(3, 7, 7)})
+"""What others group so: orders of a large shop."""
+
 _COUNTS: Final = sorted({len(layout) for layout in _LAYOUTS}, reverse=True)
 _FIRST_SIZES: Final = frozenset({layout[0] for layout in _LAYOUTS} | set(range(_MIN_CARD, _MAX_CARD + 1)))
 _PAIR, _SMALL_GROUP = 2, 3
@@ -122,7 +125,8 @@ def _card_groups(text: str, groups: Sequence[tuple[int, int]], sizes: tuple[int,
     if size not in _FIRST_SIZES or text[start : start + 2] not in _FIRST_DIGITS:
         return 0
     if size >= _MIN_CARD:
-        return int(_is_card(text[start : start + size]))
+        is_fraction = text[start - 1 : start] == "."
+        return int(not is_fraction and _is_card(text[start : start + size]))
     for count in _COUNTS:
         layout = sizes[first : first + count]
         if len(layout) < count or layout not in _LAYOUTS:
@@ -137,6 +141,7 @@ def _is_oddly_grouped_card(found: Candidate, sizes: tuple[int, ...]) -> bool:
     return (
         _MIN_CARD <= sum(sizes) <= _MAX_CARD
         and (min(sizes[:-1], default=_SMALL_GROUP) >= _SMALL_GROUP or set(sizes[:-1]) == {_PAIR})
+        and sizes not in _OTHER_LAYOUTS
         and not found.is_inside_longer(" -.")
         and _is_card(found.digits)
     )

@@ -39,7 +39,8 @@ _DATE: Final = re.compile(
 )
 _YEARS: Final = re.compile(r"(?:1[5-9]|20)\d\d ?[-/] ?(?:1[5-9]|20)?\d\d")
 _QUAD: Final = re.compile(r"\d{1,3}(?:\.\d{1,3}){3}")
-_DECIMALS: Final = re.compile(r"\d+\.\d+(?:[ -/]+\d+\.\d+)*")
+_VERSION: Final = re.compile(r"\d+\.\d\.\d+(?:\.\d+)*")
+_DECIMALS: Final = re.compile(r"\d+\.\d+(?:[ /-]+\d+\.\d+)*")
 _NANP_GROUPS: Final = re.compile(r"\d{3} \d{3}[ -]\d{4}")
 _JOINED: Final = frozenset(":.,-/")
 """In front of 00, these say that it is the end of a time or a number."""
@@ -123,7 +124,7 @@ def announced(found: Candidate) -> Iterator[tuple[int, int]]:
         if (
             _LOCAL <= digits <= _MANY
             and not reading.is_inside_longer(JOINTS)
-            and not any(form.fullmatch(reading.text) for form in (_QUAD, _DECIMALS))
+            and not any(form.fullmatch(reading.text) for form in (_QUAD, _VERSION, _DECIMALS))
         ):
             yield 0, end
 
