@@ -50,6 +50,8 @@ _CAPITALS: Final = frozenset(ascii_uppercase)
 """One of them before a number, glued or with a hyphen, makes an id of it: `ORD-8928248`."""
 
 _CURRENCIES: Final = frozenset("$€£¥")
+_IN_ORDER: Final = "01234567890123456789"
+"""Digits as they come are an alphabet, not a number, unless a word announces one."""
 _LIST: Final = 3
 """From so many groups on, numbers that follow each other evenly (01 02 03 04 05) are counted, not dialled."""
 
@@ -103,7 +105,11 @@ def trunk(found: Candidate) -> Iterator[tuple[int, int]]:
         if not few <= digits <= many:
             continue
         reading = _reading(found, end)
-        if ("." in reading.text and " " in reading.text and "/" not in reading.text) or _counts_up(reading.text):
+        if (
+            reading.digits in _IN_ORDER
+            or ("." in reading.text and " " in reading.text and "/" not in reading.text)
+            or _counts_up(reading.text)
+        ):
             continue
         # Behind pairs another number makes a list of them; behind other groups it is what comes next.
         is_list = reading.after[:1] in " /" and reading.after[1:].isdigit() and _PAIRS.fullmatch(reading.text)

@@ -21,7 +21,7 @@ CONTEXT_BEHIND_BYTES: Final = 24
 """How far behind it: "0151 496 0123 is my number"."""
 
 # Right before a value this says that the value is what was announced: "SSN on the 1099 is 271348515".
-_SAYS_SO: Final = re.compile(rb"(?i)(?:\b(?:is|was|are)|[:=]) ?\Z")
+_SAYS_SO: Final = re.compile(rb"(?i)\b(?:is|was|are) ?\Z")
 
 _LONG_CANDIDATE: Final = 64
 """A longer candidate that fails is not looked into: of what has no bound, the whole fails when no part would do."""
