@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from app.core.detectors import ACTIONS, RuleError, load_rules
 from app.core.redaction import redact
+from app.core.validators import validators
 from app.settings import ROOT
 
 SHIPPED = (ROOT / "config" / "detectors.toml").read_text(encoding="utf-8")
@@ -298,3 +301,10 @@ def test_phone_regions_say_whose_national_numbers_are_known(regions: str, text: 
         )
     )
     assert bool(redact(text, rules).findings) is found
+
+
+def test_the_head_of_the_file_names_each_check() -> None:
+    """Who writes a row reads there which checks there are."""
+    head = SHIPPED.split("[settings]", maxsplit=1)[0]
+    listed = head.split("what a pattern found:", maxsplit=1)[1].split("#   context", maxsplit=1)[0]
+    assert sorted(re.findall(r"\w+", listed)) == sorted(validators(["US"]))
