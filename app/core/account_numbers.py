@@ -61,6 +61,7 @@ _LUHN_PLAIN: Final = bytes.maketrans(b"0123456789", bytes(range(10)))
 
 _DIGITS: Final = re.compile("[0-9]+")
 _SIGNS: Final = re.compile("[A-Za-z0-9]")
+_ROWS: Final = re.compile("[0-9]+(?:[ -]{1,2}[0-9]+)*")
 _TOUCHING: Final = re.compile("[A-Za-z0-9]")
 _SEPARATORS: Final = re.compile("[^A-Za-z0-9]+")
 _VALUES: Final = {ord(letter): str(int(letter, 36)) for letter in ascii_uppercase}
@@ -81,19 +82,18 @@ _MODULUS: Final = 97
 def cards(found: Candidate) -> Iterator[tuple[int, int]]:
     """Luhn's check digit and an issuer's prefix and length; Luhn alone passes one number in ten.
 
-    Yields whole groups of digits: those of a layout that cards bear wherever they stand in a row of numbers, any
-    other grouping only if it is the whole row.
+    The candidate is a whole run of digits. Yields whole groups of them: those of a layout that cards bear wherever
+    they stand, any other grouping only if it is a whole row (groups a blank or a hyphen apart).
     """
-    groups = [match.span() for match in _DIGITS.finditer(found.text)]
+    text = found.text
+    groups = [match.span() for match in _DIGITS.finditer(text)]
     sizes = tuple(end - start for start, end in groups)
     # A group that a letter touches is part of an id, or of a digest.
     first = 1 if _TOUCHING.match(found.before[-1:]) else 0
     last = len(groups) - (1 if _TOUCHING.match(found.after[:1]) else 0)
-    if first == 0 and last == len(groups) and _is_oddly_grouped_card(found, sizes):
-        yield groups[0][0], groups[-1][1]
-        return
+    rows = _oddly_grouped(found, sizes) if last - first == len(groups) else {}
     while first < last:
-        count = _card_groups(found.text, groups, sizes[:last], first)
+        count = rows.get(first, 0) or _card_groups(text, groups, sizes[:last], first)
         if count:
             yield groups[first][0], groups[first + count - 1][1]
         first += max(count, 1)
@@ -125,7 +125,7 @@ def _card_groups(text: str, groups: Sequence[tuple[int, int]], sizes: tuple[int,
     if size not in _FIRST_SIZES or text[start : start + 2] not in _FIRST_DIGITS:
         return 0
     if size >= _MIN_CARD:
-        is_fraction = text[start - 1 : start] == "."
+        is_fraction = first == 1 and text[start - 1 : start] == "."
         return int(not is_fraction and _is_card(text[start : start + size]))
     for count in _COUNTS:
         layout = sizes[first : first + count]
@@ -136,15 +136,28 @@ def _card_groups(text: str, groups: Sequence[tuple[int, int]], sizes: tuple[int,
     return 0
 
 
-def _is_oddly_grouped_card(found: Candidate, sizes: tuple[int, ...]) -> bool:
-    """Whether the whole row is one card number, in pairs or groups of three and more (the last may be shorter)."""
-    return (
-        _MIN_CARD <= sum(sizes) <= _MAX_CARD
-        and (min(sizes[:-1], default=_SMALL_GROUP) >= _SMALL_GROUP or set(sizes[:-1]) == {_PAIR})
-        and sizes not in _OTHER_LAYOUTS
-        and not found.is_inside_longer(" -.")
-        and _is_card(found.digits)
-    )
+def _oddly_grouped(found: Candidate, groups: Sequence[tuple[int, int]], sizes: tuple[int, ...]) -> dict[int, int]:
+    """Rows that are one card number each, by their first group: how many groups they have.
+
+    They are in pairs, or in groups of three and more (the last may be shorter).
+    """
+    rows, first = {}, 0
+    around = found.before + found.text + found.after
+    for row in _ROWS.finditer(found.text):
+        count = len(_DIGITS.findall(row[0]))
+        own = sizes[first : first + count]
+        if _MIN_CARD <= sum(own) <= _MAX_CARD and own not in _OTHER_LAYOUTS and _is_evenly_grouped(own):
+            start = len(found.before) + row.start()
+            end = len(found.before) + row.end()
+            alone = Candidate(row[0], around[max(0, start - 2) : start], around[end : end + 2])
+            if not alone.is_inside_longer(" -.") and _is_card(alone.digits):
+                rows[first] = count
+        first += count
+    return rows
+
+
+def _is_evenly_grouped(sizes: tuple[int, ...]) -> bool:
+    return min(sizes[:-1], default=_SMALL_GROUP) >= _SMALL_GROUP or set(sizes[:-1]) == {_PAIR}
 
 
 def _is_card(digits: str) -> bool:

@@ -57,7 +57,10 @@ def ipv6(found: Candidate) -> Iterator[tuple[int, int]]:
     for start in range(first, min(first + _GLUED, last)):
         for stop in range(last, max(last - _GLUED, start), -1):
             written = ":".join(groups[start:stop])
-            if _may_be_ipv6(written, groups[start:stop]):
+            if not _may_be_ipv6(written, groups[start:stop]):
+                # No IPv4 address at its end, but what follows a full stop.
+                written = written.partition(".")[0]
+            if _may_be_ipv6(written, written.split(":")):
                 ahead = len(":".join(groups[:start])) + (1 if start else 0)
                 yield ahead, ahead + len(written)
                 return
