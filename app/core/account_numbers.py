@@ -136,7 +136,7 @@ def _card_groups(text: str, groups: Sequence[tuple[int, int]], sizes: tuple[int,
     return 0
 
 
-def _oddly_grouped(found: Candidate, groups: Sequence[tuple[int, int]], sizes: tuple[int, ...]) -> dict[int, int]:
+def _oddly_grouped(found: Candidate, sizes: tuple[int, ...]) -> dict[int, int]:
     """Rows that are one card number each, by their first group: how many groups they have.
 
     They are in pairs, or in groups of three and more (the last may be shorter).
