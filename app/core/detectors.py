@@ -352,7 +352,7 @@ def _tree(paths: Mapping[tuple[str, ...], str]) -> dict[str, Any]:
 
 def _try_examples(row: Row, own: Sequence[Detector]) -> None:
     """A row's own examples: one that misses what it was written for stops the start."""
-    alone = _compiled(tuple(own), NameTable({}, {}), NameTable({}, {}))
+    alone = Rules(tuple(own), None, NameTable({}, {}), NameTable({}, {}))
     for key, wanted in (("finds", True), ("leaves", False)):
         examples = row.texts(key, "texts")
         for place, example in enumerate(examples if own else ()):

@@ -71,7 +71,7 @@ def _suspects(texts: Sequence[str], origins: Sequence[Origin], rules: Rules) -> 
     """
     if sum(map(len, texts)) > MAX_CHARACTERS:
         raise TooMuchError
-    if rules.any_of is None:
+    if not rules.detectors:
         return {}
     try:
         return _occurring_in(texts, origins, rules)

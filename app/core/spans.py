@@ -26,9 +26,6 @@ _SAYS_SO: Final = re.compile(rb"(?i)\b(?:is|was|are) ?\Z")
 _LONG_CANDIDATE: Final = 64
 """A longer candidate that fails is not looked into: of what has no bound, the whole fails when no part would do."""
 
-_LONG_WORD: Final = 32
-"""Bytes that a context word, and another one glued to it, may have."""
-
 _NOT_DIGITS: Final = re.compile(rb"[^0-9]+")
 
 # Behind a hyphen a number goes on, and nothing begins.
@@ -43,8 +40,8 @@ _BREAK: Final = re.compile(
 _FEW_DIGITS: Final = 6
 """With fewer between a word and a number, the word announces those: "mobile traffic: 82 % of 2324821"."""
 
-# What stands in a value's place, also where the text is cut: `[REDACTED_PHONE]` announces no telephone number.
-_MARKS: Final = re.compile(rb"\[?[A-Z]*_?[A-Z0-9_]*(?:\]|:[a-z0-9_-]+:[0-9a-f]{4,32}\])|\[REDACTED_[A-Z0-9_]*")
+# What stands in a value's place: `[REDACTED_PHONE]` announces no telephone number.
+_MARKS: Final = re.compile(rb"\[(?:REDACTED[A-Z0-9_]{0,40}|[A-Z][A-Z0-9_]{0,31}:[a-z0-9_-]{1,16}:[0-9a-f]{4,32})\]")
 
 _WORD = re.compile(rb"\w")
 
@@ -72,13 +69,13 @@ def find(data: bytes, detectors: Sequence[Detector], marks: Any, *, is_number: b
     Overlapping spans become one, named by the longest of them (of equals, by the earlier row). `marks` recognises
     what redaction left there before: nothing of it is found.
     """
-    places: dict[str, list[int]] = {}
+    known: dict[str, _Words] = {}
     spans: list[Span] = []
     for detector in detectors:
         if detector.numbers or not is_number:
             # Of several rows that find the same, one does the work.
             taken = _Taken(spans)
-            spans += _of_detector(data, detector, budget, _context_places(data, detector, places), taken)
+            spans += _of_detector(data, detector, budget, _context_words(data, detector, known), taken)
     if spans and marks is not None and b"[" in data:
         spans = list(_outside(data, spans, [match.span() for match in marks.finditer(data)]))
     return _merged(spans) if len(spans) > 1 else spans
@@ -110,21 +107,35 @@ class _Taken:
         return span.end if start == span.start and readings_of == span.detector.name else 0
 
 
-def _context_places(data: bytes, detector: Detector, known: dict[str, list[int]]) -> list[int] | None:
-    """Where the words of a detector's context begin, or None for a detector that needs none.
+@dataclass(frozen=True, slots=True)
+class _Words:
+    """Where the words of a context stand in a text, in order; of two side by side the second may be missing."""
 
-    Rows share their words, so a text is searched for them once. Of two words side by side the second may be missing.
+    starts: list[int]
+    ends: list[int]
+
+
+def _context_words(data: bytes, detector: Detector, known: dict[str, _Words]) -> _Words | None:
+    """The words of a detector's context, or None for a detector that needs none.
+
+    Rows share their words, so a text is searched for them once. What redaction left there announces nothing.
     """
     if detector.context is None:
         return None
     source: str = detector.context.pattern
     if source not in known:
-        known[source] = [match.start() for match in detector.context.finditer(data)]
+        searched = _MARKS.sub(_blanked, data) if b"[" in data else data
+        spans = [match.span() for match in detector.context.finditer(searched)]
+        known[source] = _Words([start for start, _ in spans], [end for _, end in spans])
     return known[source]
 
 
+def _blanked(mark: re.Match[bytes]) -> bytes:
+    return b"[" + b" " * (len(mark[0]) - 1)
+
+
 def _of_detector(
-    data: bytes, detector: Detector, budget: Budget, words: list[int] | None, taken: _Taken
+    data: bytes, detector: Detector, budget: Budget, words: _Words | None, taken: _Taken
 ) -> Iterator[Span]:
     position = done = 0
     validator = detector.validate
@@ -141,7 +152,7 @@ def _of_detector(
         if known_end:
             position = known_end
             continue
-        if words is not None and not _is_near(words, start, end):
+        if words is not None and not _is_announced(words, data, start, end):
             continue
         is_out_of_place = False
         for first, last in _checked(validator, data, start, end, done):
@@ -184,11 +195,10 @@ def _checked(validator: Validator | None, data: bytes, start: int, end: int, don
 
 
 def _is_in_place(detector: Detector, data: bytes, start: int, end: int) -> bool:
-    """Whether the words around a candidate say that it is what the detector is after."""
+    """Whether the words around a candidate, but those of a context, say that it is what the detector is after."""
     ahead = data[max(0, start - CONTEXT_BYTES) : start]
     return not (
-        (detector.context is not None and not _has_context(detector.context, ahead, data[end : end + CONTEXT_BYTES]))
-        or (detector.unless is not None and detector.unless.search(ahead) is not None)
+        (detector.unless is not None and detector.unless.search(ahead) is not None)
         or (detector.not_after is not None and detector.not_after.search(ahead) is not None)
         or (detector.not_before is not None and detector.not_before.match(data, end) is not None)
     )
@@ -222,25 +232,22 @@ def _candidate(data: bytes, start: int, end: int, done: int) -> Candidate:
     )
 
 
-def _is_near(words: list[int], start: int, end: int) -> bool:
-    """Whether a word begins anywhere that a context may stand; what is in between is for `_has_context` to say."""
-    place = bisect_left(words, start - CONTEXT_BYTES - _LONG_WORD)
-    return place < len(words) and words[place] <= end + CONTEXT_BEHIND_BYTES + _LONG_WORD
+def _is_announced(words: _Words, data: bytes, start: int, end: int) -> bool:
+    """Whether one of the words announces what stands at a span, in the same sentence, or names it right behind.
 
-
-def _has_context(words: Any, ahead: bytes, behind: bytes) -> bool:
-    """Whether one of the words announces the match, in the same sentence, or names it right behind."""
-    behind = behind[:CONTEXT_BEHIND_BYTES]
-    if b"[" in ahead or b"]" in ahead or b"[" in behind:
-        ahead, behind = _MARKS.sub(b"", ahead), _MARKS.sub(b"", behind)
-    last = None
-    for last in words.finditer(ahead):  # noqa: B007 - the last one is the closest
-        pass
-    if last is not None and _BREAK.search(ahead, last.end() - 1) is None:
-        between = ahead[last.end() :]
-        return not 0 < len(_NOT_DIGITS.sub(b"", between)) < _FEW_DIGITS or _SAYS_SO.search(between) is not None
-    after = words.search(behind)
-    return after is not None and _BREAK.search(behind, 0, after.start() + 1) is None
+    A word's match has the sign before and behind it too.
+    """
+    last = bisect_right(words.ends, start + 1) - 1
+    if last >= 0 and words.starts[last] >= start - CONTEXT_BYTES - 1:
+        word_end = min(words.ends[last], start)
+        if _BREAK.search(data, word_end - 1, start) is None:
+            between = data[word_end:start]
+            digits = len(_NOT_DIGITS.sub(b"", between))
+            return not 0 < digits < _FEW_DIGITS or _SAYS_SO.search(between) is not None
+    after = bisect_left(words.starts, end - 1)
+    if after == len(words.starts) or words.ends[after] > end + CONTEXT_BEHIND_BYTES + 1:
+        return False
+    return _BREAK.search(data, end, words.starts[after] + 1) is None
 
 
 def _next_group(data: bytes, start: int, end: int) -> int:
