@@ -4,7 +4,6 @@ A worker's values live in files named by its slot, so that one put in another's 
 them: a worker that dies takes nothing away, and a scrape does not slow with restarts.
 """
 
-import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
@@ -18,9 +17,11 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
+from prometheus_client.samples import Sample
 
 from app.adapters import metric_files
 from app.core.events import Finding, Observation
+from app.core.figures import Figures
 from app.core.kpi import OTHER, Kpi
 from app.core.metrics import (
     COLLISIONS,
@@ -60,15 +61,12 @@ from app.core.metrics import (
     Declared,
 )
 from app.core.redaction import FAILED
-from app.core.window import SnapshotWindow, quantile, ratio
 from app.ports import CacheResult, Ledger, Outcome, SpoolFigures
 
 T = TypeVar("T")
 
 MAX_EVENT_NAMES: Final = 100
 """Event names that become label values in one worker; then `other`."""
-
-QUANTILES: Final = (0.5, 0.95, 0.99)
 
 
 class LabelCap:
@@ -117,9 +115,7 @@ class PrometheusTelemetry:
             values.ValueClass = values.MultiProcessValue(lambda: slot)
         self.registry = CollectorRegistry()
         self._metrics_dir = metrics_dir
-        self._kpis = kpis
-        self._window_s = window_s
-        self._window = SnapshotWindow(window_s, started_s)
+        self._figures = Figures(kpis, window_s=window_s, started_s=started_s)
         self._monotonic_s = monotonic_s
         self._own: dict[str, Any] = {metric.name: _declare(metric, self.registry) for metric in DECLARED}
         self._by_kpi: dict[str, Any] = {kpi.name: _declare_kpi(kpi, self.registry) for kpi in kpis if kpi.sources}
@@ -127,7 +123,6 @@ class PrometheusTelemetry:
         self._event_names = LabelCap(MAX_EVENT_NAMES)
         self._children: dict[tuple[str, ...], Any] = {}
         self._recorders: dict[tuple[str, tuple[str, ...]], Callable[[float], None]] = {}
-        self._shown = _shown_series(kpis)
         for labels in (("accepted",), ("duplicate",), ("refused",)):
             self._child(EVENTS, "unknown", *labels)
         for result in ("ok", "away"):
@@ -249,18 +244,11 @@ class PrometheusTelemetry:
 
     def snapshot(self, now_s: float) -> None:
         """Keep the merged counters for windowed figures."""
-        self._window.add(now_s, self._sample(self.merged()))
+        self._figures.snapshot(now_s, _samples(self.merged()))
 
     def figures(self, now_s: float) -> Mapping[str, Any]:
         """Return the KPIs as plain numbers: counters over the service's life, histograms over the window."""
-        metrics = list(self.merged())
-        sample = self._sample(metrics)
-        recent = self._window.since(now_s, sample)
-        return {
-            "window_s": self._window_s,
-            "kpis": {kpi.name: self._figure(kpi, sample, recent) for kpi in self._kpis},
-            "counts": _counts(metrics),
-        }
+        return self._figures.shown(now_s, _samples(self.merged()))
 
     def merged(self) -> Iterator[Metric]:
         """All workers' metrics as one."""
@@ -270,33 +258,9 @@ class PrometheusTelemetry:
             yield from MultiProcessCollector(CollectorRegistry(), str(self._metrics_dir)).collect()
 
     def ratios(self, metrics: Iterable[Metric]) -> Iterator[GaugeMetricFamily]:
-        """The gauges that are quotients; 0 where nothing was counted, as the specification's code has it."""
-        sample = self._sample(metrics)
-        recent = self._window.since(self._monotonic_s(), sample)
-        for kpi in self._kpis:
-            if kpi.numerator:
-                value = _ratio(kpi, recent if kpi.window else sample)
-                yield GaugeMetricFamily(kpi.name, kpi.help, value=value or 0.0)
-
-    def _figure(self, kpi: Kpi, sample: Mapping[str, float], recent: Mapping[str, float]) -> Any:
-        if kpi.numerator:
-            return _ratio(kpi, recent if kpi.window else sample)
-        if kpi.type == "histogram":
-            edges = (*kpi.buckets, math.inf)
-            counts = [recent.get(_bucket_key(kpi.name, edge), 0.0) for edge in edges]
-            shares = {f"p{round(q * 100)}": quantile(q, edges, counts) for q in QUANTILES}
-            return {"count": counts[-1], **shares}
-        return sample.get(kpi.name, 0.0)
-
-    def _sample(self, metrics: Iterable[Metric]) -> dict[str, float]:
-        """Sums over all labels of the series that figures are made from."""
-        sums = dict.fromkeys(self._shown, 0.0)
-        for metric in metrics:
-            for name, labels, value, *_ in metric.samples:
-                key = _bucket_key(name.removesuffix("_bucket"), float(labels["le"])) if "le" in labels else name
-                if key in sums:
-                    sums[key] += value
-        return sums
+        """The gauges that are quotients."""
+        for kpi, value in self._figures.ratios(self._monotonic_s(), _samples(metrics)):
+            yield GaugeMetricFamily(kpi.name, kpi.help, value=value)
 
     def _recorder(self, name: str, labels: tuple[str, ...]) -> Callable[[float], None]:
         """What takes a value of a KPI's series; remembered for label values that are within their caps."""
@@ -358,41 +322,5 @@ def _declare_kpi(kpi: Kpi, registry: CollectorRegistry) -> Any:
     return Gauge(kpi.name, kpi.help, kpi.labels, registry=registry, multiprocess_mode="mostrecent")
 
 
-def _shown_series(kpis: Sequence[Kpi]) -> tuple[str, ...]:
-    series = [name for kpi in kpis for name in (*kpi.numerator, *kpi.denominator)]
-    series += [kpi.name for kpi in kpis if kpi.type != "histogram"]
-    series += [
-        _bucket_key(kpi.name, edge) for kpi in kpis if kpi.type == "histogram" for edge in (*kpi.buckets, math.inf)
-    ]
-    return tuple(series)
-
-
-def _bucket_key(name: str, edge: float) -> str:
-    return f"{name}|{edge}"
-
-
-def _ratio(kpi: Kpi, sums: Mapping[str, float]) -> float | None:
-    return ratio(
-        sum(sums.get(name, 0.0) for name in kpi.numerator), sum(sums.get(name, 0.0) for name in kpi.denominator)
-    )
-
-
-def _counts(metrics: Iterable[Metric]) -> dict[str, Any]:
-    """The service's own counters: a number, or numbers by the last label (the outcome)."""
-    own = {metric.name.removesuffix("_total"): metric for metric in DECLARED if metric.type == "counter"}
-    counts: dict[str, Any] = {}
-    for metric in metrics:
-        declared = own.get(metric.name)
-        if declared is None:
-            continue
-        short = declared.name.removeprefix("telemetry_cache_").removesuffix("_total")
-        for name, labels, value, *_ in metric.samples:
-            if name != declared.name:
-                continue
-            if declared.labels:
-                group = "outcome" if "outcome" in declared.labels else declared.labels[0]
-                by = counts.setdefault(short, {})
-                by[labels[group]] = by.get(labels[group], 0.0) + value
-            else:
-                counts[short] = value
-    return counts
+def _samples(metrics: Iterable[Metric]) -> Iterator[Sample]:
+    return (sample for metric in metrics for sample in metric.samples)
