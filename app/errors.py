@@ -109,6 +109,12 @@ class DrainingError(TryLaterError):
     detail = "the service is stopping; nothing of this request was kept"
 
 
+class UncleanError(TryLaterError):
+    """What is to be kept of an event holds what redaction takes out, even withheld whole; nothing was kept."""
+
+    detail = "an event cannot be made fit to be kept, by a fault of ours; nothing of this request was kept"
+
+
 class CacheAwayError(TryLaterError):
     """The cache store does not answer."""
 

@@ -173,8 +173,8 @@ class Telemetry(Protocol):
         """Take an event's KPI observations; count the metrics whose value could not be used."""
         ...
 
-    def redacted(self, findings: Iterable[Finding]) -> None:
-        """Count what redaction found."""
+    def redacted(self, findings: Iterable[Finding], unasked: int) -> None:
+        """Count what redaction found, and how much of it without asking the numbering plan that could have said no."""
         ...
 
     def lookup(self, result: CacheResult) -> None:
@@ -201,8 +201,8 @@ class Telemetry(Protocol):
         """Count lines that the sink took at this time (epoch seconds), and their bytes."""
         ...
 
-    def audited(self, lines: int, leaks: Iterable[str]) -> None:
-        """Count lines that were searched a second time, and the detectors that found something in them."""
+    def audited(self, leaks: Iterable[str]) -> None:
+        """Count an event that was searched a second time, and the detectors that found something in it."""
         ...
 
     def push(self, result: str) -> None:

@@ -120,7 +120,7 @@ class Services:
         )
         self._stale = config.stale
         self._show_config(config)
-        self._audit = Audit(rules, self.telemetry, every=settings.redaction_audit_every)
+        new_id = _event_ids().__next__
         self._streams = Streams(env=settings.environment, max_streams=settings.loki_max_streams)
         self._offload = OneThread()
         # Commits have a thread of their own: nothing else that is slow may hold up an answer.
@@ -147,6 +147,7 @@ class Services:
         reader = Reader(rules)
         self.log = LogHandler(
             rules=rules,
+            audit=Audit(rules, self.telemetry, every=settings.redaction_audit_every, new_id=new_id),
             observe=Observer(config.kpis),
             spool=self.spool,
             telemetry=self.telemetry,
@@ -158,7 +159,7 @@ class Services:
                 batch_bytes=settings.log_batch_max_bytes,
                 batch_events=settings.log_batch_max_events,
             ),
-            clock=Clock(stamp_ns=Stamps(), monotonic_s=time.monotonic, new_id=_event_ids().__next__),
+            clock=Clock(stamp_ns=Stamps(), monotonic_s=time.monotonic, new_id=new_id),
             reader=reader,
             breathe=self._runtime.breathe,
             ease=lambda: self._runtime.ease(self._is_crowded),
@@ -324,7 +325,6 @@ class Services:
             self._dead_letters,
             self.telemetry,
             state=self._sink_state,
-            audit=self._audit,
             rand=random.random,
             wall_s=time.time,
         )

@@ -141,7 +141,7 @@ class Settings:
         "REDACTION_AUDIT_EVERY",
         kinds.whole(0, 1_000_000),
         100,
-        "One delivered line in so many is searched again for what redaction should have found; 0: none.",
+        "One event in so many is searched again before it is stored, for what redaction should have found; 0: none.",
     )
 
     event_max_bytes: int = _env(

@@ -4,7 +4,7 @@ Nothing is forgotten before the sink has it or the dead letters do. No HTTP, no 
 """
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, Literal
 
@@ -78,21 +78,18 @@ class Shipper:
         telemetry: Telemetry,
         *,
         state: SinkState,
-        audit: Callable[[Sequence[Redacted]], None],
         rand: Callable[[], float],
         wall_s: Callable[[], float],
     ) -> None:
         """Everything that it needs from outside comes in here.
 
-        `audit` looks at what was delivered; `rand` gives [0, 1) for the backoff's jitter; `wall_s` gives epoch
-        seconds for the state's `since`.
+        `rand` gives [0, 1) for the backoff's jitter; `wall_s` gives epoch seconds for the state's `since`.
         """
         self._spool = spool
         self._sink = sink
         self._dead_letters = dead_letters
         self._telemetry = telemetry
         self._state = state
-        self._audit = audit
         self._rand = rand
         self._wall_s = wall_s
 
@@ -147,7 +144,6 @@ class Shipper:
             if isinstance(verdict, Delivered):
                 batch.settle(len(part))
                 self._telemetry.delivered(len(part), sum(len(entry.line) for entry in part), self._wall_s())
-                self._audit(part)
             elif len(part) > 1:
                 # Loki drops what it stored already (same stream, nanosecond and bytes), so that
                 # sending the good ones again with each half makes no duplicates.

@@ -38,11 +38,12 @@ from app.core.metrics import (
     KPI_UNUSABLE,
     LAST_DELIVERY,
     MISSES,
+    PII_LEAKS,
     PUSH_EVENTS,
     PUSHES,
     REDACTION_AUDITS,
     REDACTION_FAILURES,
-    REDACTION_LEAKS,
+    REDACTION_UNASKED,
     REDACTIONS,
     RETRIES,
     SAVED_SECONDS,
@@ -133,7 +134,7 @@ class PrometheusTelemetry:
         self._child(SPOOL_COMMITS, "ok")
         self._child(RETRIES, "connection")
         for detector in detectors:
-            self._child(REDACTION_LEAKS, detector)
+            self._child(PII_LEAKS, detector)
         self._own[SPOOL_MAX_BYTES.name].set(spool_max_bytes)
 
     def events(self, names: Sequence[str], outcome: Outcome) -> None:
@@ -149,8 +150,10 @@ class PrometheusTelemetry:
         for name in unusable:
             self._child(KPI_UNUSABLE, name).inc()
 
-    def redacted(self, findings: Iterable[Finding]) -> None:
-        """Count findings by detector and action."""
+    def redacted(self, findings: Iterable[Finding], unasked: int) -> None:
+        """Count findings by detector and action, and those that no numbering plan was asked about."""
+        if unasked:
+            self._own[REDACTION_UNASKED.name].inc(unasked)
         for (detector, action), times in _counted((found.detector, found.action) for found in findings).items():
             if detector == FAILED:
                 self._own[REDACTION_FAILURES.name].inc(times)
@@ -185,11 +188,11 @@ class PrometheusTelemetry:
         self._own[PUSH_EVENTS.name].observe(lines)
         self._own[LAST_DELIVERY.name].set(wall_s)
 
-    def audited(self, lines: int, leaks: Iterable[str]) -> None:
-        """Count lines searched again, and what was found in them by detector."""
-        self._own[REDACTION_AUDITS.name].inc(lines)
+    def audited(self, leaks: Iterable[str]) -> None:
+        """Count an event searched again, and what was found in it by detector."""
+        self._own[REDACTION_AUDITS.name].inc()
         for detector in leaks:
-            self._child(REDACTION_LEAKS, detector).inc()
+            self._child(PII_LEAKS, detector).inc()
 
     def push(self, result: str) -> None:
         """Count one request to the sink."""

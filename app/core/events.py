@@ -123,17 +123,19 @@ def line_of(event_id: str, event: str, received_ns: int, payload: RedactedPayloa
 
 def seal(*, event_id: str, event: str, labels: Labels, received_ns: int, payload: RedactedPayload) -> Redacted:
     """Fix a redacted event's labels, nanosecond, line bytes and metadata."""
-    return Redacted(
-        labels, received_ns, line_of(event_id, event, received_ns, payload), _metadata(event_id, payload.value)
-    )
+    metadata = orjson.dumps({"event_id": event_id, **traced(payload.value)})
+    return Redacted(labels, received_ns, line_of(event_id, event, received_ns, payload), metadata)
 
 
-def _metadata(event_id: str, payload: Any) -> Metadata:
+def traced(payload: Any) -> dict[str, str]:
+    """Return what a redacted payload says that becomes structured metadata; nothing of one that is withheld."""
+    if not isinstance(payload, dict):
+        return {}
     nested = payload.get("metadata")
     nested = nested if isinstance(nested, dict) else {}
-    metadata = {"event_id": event_id}
+    found: dict[str, str] = {}
     for name in _TRACED:
         value = payload.get(name, nested.get(name))
         if isinstance(value, str) and 0 < len(value) <= _MAX_TRACED:
-            metadata[name] = value
-    return orjson.dumps(metadata)
+            found[name] = value
+    return found

@@ -33,19 +33,25 @@ REDACTION_FAILURES = Declared(
     "telemetry_cache_redaction_failures_total",
     "counter",
     "texts",
-    "Texts withheld whole because a detector failed on them",
+    "Texts withheld whole because a detector failed on them, and payloads that the second search could not clean",
+)
+REDACTION_UNASKED = Declared(
+    "telemetry_cache_redaction_unasked_total",
+    "counter",
+    "findings",
+    "What looks like a telephone number and was redacted without asking a numbering plan: too many in one event",
 )
 REDACTION_AUDITS = Declared(
     "telemetry_cache_redaction_audits_total",
     "counter",
-    "lines",
-    "Delivered lines that were searched a second time, as they were stored (one in REDACTION_AUDIT_EVERY)",
+    "events",
+    "Events that were searched a second time, in the bytes about to be stored (one in REDACTION_AUDIT_EVERY)",
 )
-REDACTION_LEAKS = Declared(
-    "telemetry_cache_redaction_leaks_total",
+PII_LEAKS = Declared(
+    "telemetry_cache_pii_leaks_total",
     "counter",
     "findings",
-    "What that second search found: always 0, or redaction is broken",
+    "What that second search found, and kept from being stored: always 0, or redaction is broken",
     ("detector",),
 )
 KPI_UNUSABLE = Declared(
@@ -187,8 +193,9 @@ DECLARED: Final[Sequence[Declared]] = (
     EVENTS,
     REDACTIONS,
     REDACTION_FAILURES,
+    REDACTION_UNASKED,
     REDACTION_AUDITS,
-    REDACTION_LEAKS,
+    PII_LEAKS,
     KPI_UNUSABLE,
     HITS,
     MISSES,

@@ -6,10 +6,12 @@ An event is answered with 200 only after the spool has it, and counted only then
 import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final, NamedTuple
 
 import orjson
 
+from app.audit import Audit, Draft
 from app.core import strict_json
 from app.core.events import LogEvent, Redacted, RedactedPayload, seal
 from app.core.kpi import Observer
@@ -69,6 +71,7 @@ class _Sealed(NamedTuple):
 
     event: str
     event_id: str
+    """The one that is answered and remembered; the entry has another where the caller's cannot be kept (`Audit`)."""
     entry: Redacted
     payload: RedactedPayload
     is_callers_id: bool
@@ -81,6 +84,7 @@ class LogHandler:
         self,
         *,
         rules: Rules,
+        audit: Audit,
         observe: Observer,
         spool: Spool,
         telemetry: Telemetry,
@@ -97,6 +101,7 @@ class LogHandler:
         `breathe` lets other requests run meanwhile; `ease` waits a little where more comes in than is shipped.
         """
         self._rules = rules
+        self._audit = audit
         self._observe = observe
         self._spool = spool
         self._telemetry = telemetry
@@ -131,31 +136,16 @@ class LogHandler:
             items = self._lines(body) if ndjson else self._events(body)
         except CallerError as exc:
             return reply_to(exc)
-        good: list[_Sealed] = []
-        event_ids: list[str | None] = []
-        rejected: list[dict[str, Any]] = []
-        breath_s = self._clock.monotonic_s()
-        for index, item in enumerate(items):
-            if self._clock.monotonic_s() - breath_s > _BREATH_S:
-                self._breathe()
-                breath_s = self._clock.monotonic_s()
-            try:
-                sealed = self._seal(self._check_item(item), caller)
-            except CallerError as exc:
-                event_ids.append(None)
-                rejected.append(_rejection(index, exc))
-            else:
-                event_ids.append(sealed.event_id)
-                good.append(sealed)
-        if not good:
-            self._count_refused(len(rejected))
-            return _all_refused(rejected)
         try:
-            self._keep(good, caller)
+            good, event_ids, rejected = self._sealed(items, caller)
+            if good:
+                self._keep(good, caller)
         except TryLaterError as exc:
             self._count_refused(len(items))
             return reply_to(exc)
         self._count_refused(len(rejected))
+        if not good:
+            return _all_refused(rejected)
         self._ease()
         return ok({"status": "logged", "accepted": len(good), "event_ids": event_ids, "rejected": rejected})
 
@@ -207,25 +197,57 @@ class LogHandler:
             raise InvalidError("an event must be an object")
         return self._check(item.value)
 
+    def _sealed(
+        self, items: Sequence["_Item"], caller: Caller
+    ) -> tuple[list[_Sealed], list[str | None], list[dict[str, Any]]]:
+        """The good events of a batch; all events' ids, None for the others; and why those are rejected."""
+        good: list[_Sealed] = []
+        event_ids: list[str | None] = []
+        rejected: list[dict[str, Any]] = []
+        breath_s = self._clock.monotonic_s()
+        for index, item in enumerate(items):
+            if self._clock.monotonic_s() - breath_s > _BREATH_S:
+                self._breathe()
+                breath_s = self._clock.monotonic_s()
+            try:
+                sealed = self._seal(self._check_item(item), caller)
+            except CallerError as exc:
+                event_ids.append(None)
+                rejected.append(_rejection(index, exc))
+            else:
+                event_ids.append(sealed.event_id)
+                good.append(sealed)
+        return good, event_ids, rejected
+
     def _seal(self, event: LogEvent, caller: Caller) -> _Sealed:
         payload = redact(event.payload, self._rules, event.event)
         if not isinstance(payload.value, dict):
             raise TooLargeError("the payload has more values than can be looked through")
         name = self._shown_event(event.event)
-        service = payload.value.get("service")
         event_id = event.event_id or self._clock.new_id()
+        is_callers_id = event.event_id is not None
+        received_ns = self._clock.stamp_ns()
+        entry = self._entry(caller, received_ns, event_id, name, payload)
+        if self._audit.is_due():
+            draft = Draft(event.event, name, event_id, is_callers_id, payload)
+            draft, entry = self._audit(draft, entry, partial(self._entry, caller, received_ns))
+            name, payload = draft.event, draft.payload
+        return _Sealed(name, event_id, entry, payload, is_callers_id)
+
+    def _entry(self, caller: Caller, received_ns: int, event_id: str, event: str, payload: RedactedPayload) -> Redacted:
+        """What is kept; TooLargeError past the line's bound."""
+        service = payload.value.get("service") if isinstance(payload.value, dict) else None
+        service = service if isinstance(service, str) else None
         entry = seal(
             event_id=event_id,
-            event=name,
-            labels=self._streams.labels(
-                service=service if isinstance(service, str) else None, event=name, tenant=caller.tenant
-            ),
-            received_ns=self._clock.stamp_ns(),
+            event=event,
+            labels=self._streams.labels(service=service, event=event, tenant=caller.tenant),
+            received_ns=received_ns,
             payload=payload,
         )
         if len(entry.line) > self._limits.line_bytes:
             raise TooLargeError(f"the redacted line may have {self._limits.line_bytes:,} bytes")
-        return _Sealed(name, event_id, entry, payload, event.event_id is not None)
+        return entry
 
     def _shown_event(self, event: str) -> str:
         """The event's name as it is stored: an open vocabulary can hold a phone number."""
@@ -261,9 +283,14 @@ class LogHandler:
 
     def _count_kept(self, fresh: Sequence[_Sealed]) -> None:
         self._telemetry.events([sealed.event for sealed in fresh], "accepted")
-        self._telemetry.redacted([found for sealed in fresh for found in sealed.payload.findings])
+        self._telemetry.redacted(
+            [found for sealed in fresh for found in sealed.payload.findings],
+            sum([sealed.payload.unasked for sealed in fresh]),
+        )
         for sealed in fresh:
-            seen = self._observe(sealed.event, sealed.payload.value)
+            value = sealed.payload.value
+            # A payload that is withheld measures nothing.
+            seen = self._observe(sealed.event, value if isinstance(value, dict) else {})
             self._telemetry.observe(seen.observations, seen.unusable)
 
     def _parted(

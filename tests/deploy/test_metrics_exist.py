@@ -122,7 +122,7 @@ def test_leaks_have_their_series_before_the_first(running: Running) -> None:
     found = {
         dict(labels)["detector"]: value
         for (name, labels), value in running.service.metrics().items()
-        if name == "telemetry_cache_redaction_leaks_total"
+        if name == "telemetry_cache_pii_leaks_total"
     }
     assert {"email", "phone"} < set(found)
     assert set(found.values()) == {0.0}

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from app.audit import Audit
 from app.core.kpi import Observer
 from app.core.loki import Streams
 from app.core.recent import RecentIds
@@ -33,6 +34,7 @@ class Bench:
         self.full = full
         self.handler = LogHandler(
             rules=rules,
+            audit=Audit(rules, self._telemetry(), every=0, new_id=lambda: "evt_1"),
             observe=Observer(()),
             spool=self,
             telemetry=self._telemetry(),
@@ -62,7 +64,7 @@ class Bench:
             def events(self, names: Sequence[str], outcome: str) -> None:
                 bench.steps += [outcome] * len(names)
 
-            def redacted(self, findings: Sequence[Any]) -> None: ...
+            def redacted(self, findings: Sequence[Any], unasked: int) -> None: ...
 
             def observe(self, observations: Sequence[Any], unusable: Sequence[str]) -> None: ...
 

@@ -104,7 +104,7 @@ def test_what_is_counted_is_shown(telemetry: PrometheusTelemetry) -> None:
     telemetry.events(["tool_execution"], "accepted")
     telemetry.events(["tool_execution"], "accepted")
     telemetry.events(["tool_execution"], "duplicate")
-    telemetry.redacted([Finding((None, "a"), "email", "redact", 9), Finding((None, "b"), FAILED, "redact", 9)])
+    telemetry.redacted([Finding((None, "a"), "email", "redact", 9), Finding((None, "b"), FAILED, "redact", 9)], 4)
     for result, times in (("hit", 3), ("miss", 1), ("degraded", 5)):
         for _ in range(times):
             telemetry.lookup(result)
@@ -113,7 +113,8 @@ def test_what_is_counted_is_shown(telemetry: PrometheusTelemetry) -> None:
     telemetry.cache_call("delete", "away")
     telemetry.cache_collision()
     telemetry.delivered(100, 12_345, 1_790_000_000.5)
-    telemetry.audited(3, ["email", "email"])
+    for leaks in ([], ["email", "email"], []):
+        telemetry.audited(leaks)
     telemetry.delivery("dead_letter", "too_old", 2)
     telemetry.push("delivered")
     telemetry.push("rate_limited")
@@ -125,8 +126,9 @@ def test_what_is_counted_is_shown(telemetry: PrometheusTelemetry) -> None:
     assert value(found, f"{prefix}redactions_total", detector=FAILED, action="redact") == 1
     assert value(found, f"{prefix}redaction_failures_total") == 1
     assert value(found, f"{prefix}delivered_bytes_total") == 12_345
+    assert value(found, f"{prefix}redaction_unasked_total") == 4
     assert value(found, f"{prefix}redaction_audits_total") == 3
-    assert value(found, f"{prefix}redaction_leaks_total", detector="email") == 2
+    assert value(found, f"{prefix}pii_leaks_total", detector="email") == 2
     assert value(found, f"{prefix}cache_hits_total") == 3
     assert value(found, f"{prefix}cache_misses_total") == 1
     assert value(found, f"{prefix}cache_degraded_total") == 5

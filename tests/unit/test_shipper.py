@@ -208,7 +208,6 @@ class Bench:
         self.dead = FakeDeadLetters(failing_letters, self.journal)
         self.telemetry: Any = FakeTelemetry()
         self.state = SinkState()
-        self.audited: list[Redacted] = []
         self.kind = kind
         self.shipper = self.another()
 
@@ -220,7 +219,6 @@ class Bench:
             self.dead,
             self.telemetry,
             state=self.state,
-            audit=self.audited.extend,
             rand=lambda: 0.5,
             wall_s=lambda: WALL_S,
         )
@@ -263,7 +261,6 @@ def test_what_is_delivered_is_settled_and_counted() -> None:
     assert (bench.telemetry.pushes, bench.telemetry.retries) == (["delivered"], [])
     assert bench.telemetry.bytes_delivered == sum(len(one.line) for one in entries(3))
     assert bench.telemetry.last_delivery_s == WALL_S
-    assert bench.audited == entries(3)
     assert bench.spool.releases == [Released("s", 0, 0.0)]
 
 
