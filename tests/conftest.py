@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import pytest
 
+from tests.harness.load import total
 from tests.harness.redis import RedisServer, require_redis
 from tests.harness.service import RunningService
 from tests.standins.loki import LokiStandIn
@@ -14,6 +15,10 @@ from tests.standins.loki import LokiStandIn
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+
+EVERY_EVENT = {"REDACTION_AUDIT_EVERY": "1"}
+"""In tests each event is searched a second time (redaction.md, "Safety")."""
 
 
 class StartService(Protocol):
@@ -45,7 +50,7 @@ def start_service(tmp_path: Path) -> Iterator[StartService]:
 
         def start(**env: str) -> RunningService:
             number = len(list(tmp_path.glob("service-*")))
-            service = RunningService(env, folder=tmp_path / f"service-{number}")
+            service = RunningService({**EVERY_EVENT, **env}, folder=tmp_path / f"service-{number}")
             return started.enter_context(service)
 
         yield start
@@ -53,6 +58,14 @@ def start_service(tmp_path: Path) -> Iterator[StartService]:
 
 @pytest.fixture(scope="session")
 def embedded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningService]:
-    """Start one service with one worker and the embedded defaults, for tests that leave it as it is."""
-    with RunningService({"WEB_CONCURRENCY": "1"}, folder=tmp_path_factory.mktemp("embedded")) as service:
+    """Start one service with one worker and the embedded defaults, for tests that leave it as it is.
+
+    Whatever they send it, the second search finds nothing.
+    """
+    folder = tmp_path_factory.mktemp("embedded")
+    with RunningService({**EVERY_EVENT, "WEB_CONCURRENCY": "1"}, folder=folder) as service:
         yield service
+        metrics = service.metrics()
+        assert total(metrics, "telemetry_cache_pii_leaks_total") == 0, {
+            labels: value for (name, labels), value in metrics.items() if "pii_leaks" in name and value
+        }

@@ -176,6 +176,24 @@ def test_a_new_row_works_after_sighup(
     assert '"where"' not in service.stderr()
 
 
+def test_the_second_search_goes_by_the_new_table(
+    start_service: StartService, tables: Tables, loki: LokiStandIn
+) -> None:
+    """What a new policy keeps is kept, and no leak: by the old table every event would be redacted again."""
+    service = start_service(
+        WEB_CONCURRENCY="1", CONFIG_DIR=str(tables.folder), LOKI_URL=loki.url, BATCH_MAX_AGE_S="0.05"
+    )
+    event = {"event": "chat", "payload": {"note": "mail bob@example.org"}}
+    assert service.json("POST", "/log", event)[0] == 200
+    tables.write('[[policy]]\nwhy = "Ours."\nevents = ["chat"]\nfields = ["note"]\naction = "keep"\n')
+    _hup(service)
+    assert service.json("POST", "/log", event)[0] == 200
+    wait_until(lambda: len(loki.lines()) == 2, "both have arrived")
+    assert [line["payload"]["note"] for line in loki.lines()] == ["mail [REDACTED_EMAIL]", "mail bob@example.org"]
+    assert total(service.metrics(), "telemetry_cache_redaction_audits_total") == 2
+    assert total(service.metrics(), "telemetry_cache_pii_leaks_total") == 0
+
+
 def test_a_broken_row_ends_nothing(start_service: StartService, tables: Tables, loki: LokiStandIn) -> None:
     """Under load, SIGHUP with a broken row: the last good rules serve on, and it is said; mended, it is well again."""
     service = start_service(
