@@ -155,6 +155,13 @@ def blind(rules: Rules) -> Rules:
 # Redaction is broken
 
 
+def _keeping_addresses() -> str:
+    """The table as shipped, but that e-mail addresses are left alone."""
+    row = 'name = "email"'
+    assert row in SHIPPED
+    return SHIPPED.replace(row, f'{row}\naction = "keep"', 1)
+
+
 class Missed(NamedTuple):
     """What a caller sends, what of it must not be kept, who finds that, and the payload that is kept."""
 
@@ -217,7 +224,7 @@ def test_what_redaction_missed_is_redacted_before_it_is_kept(
 
 def test_the_answer_names_what_both_searches_found(tmp_path: Path, rules: Rules) -> None:
     """And a name that leaked is not said again."""
-    first = load_rules(SHIPPED.replace('name = "email"', 'name = "email"\naction = "keep"', 1))
+    first = load_rules(_keeping_addresses())
     site = Site(tmp_path, first, rules)
     reply = site.log({"to": BOB, BOB: CARD, "password": "hunter2"})
     # Every finding of the first search, by names without what leaked; then those of the second.
@@ -338,7 +345,9 @@ def test_an_audit_that_fails_withholds_and_loses_nothing(
 
     site = Site(tmp_path, blind)
     monkeypatch.setattr(audit_module, "redact", failing)
-    assert site.log({"note": BOB}, event=f"call.{CARD}").status == 200
+    reply = site.log({"note": BOB}, event=f"call.{CARD}")
+    assert reply.status == 200
+    assert json.loads(reply.body)["event_id"] == site.only_line()["event_id"]
     assert not site.holds(BOB)
     assert not site.holds(CARD)
     assert site.only_line()["payload"] == "[REDACTED]"
@@ -409,6 +418,16 @@ def test_what_a_policy_keeps_is_no_leak(tmp_path: Path, field: str, payload: dic
     assert "REDACTED" in json.dumps(redacted)
 
 
+def test_policies_go_by_the_event_type_as_it_was_sent(tmp_path: Path) -> None:
+    """Also where its name is not kept."""
+    name = f"call.{CARD}"
+    site = Site(tmp_path, load_rules(SHIPPED + _policy("keep", "prompt").replace("chat", name), KEYS))
+    assert site.log({"prompt": BOB}, event=name).status == 200
+    line = site.only_line()
+    assert (line["event"], line["payload"]) == ("call.[REDACTED_CREDIT_CARD]", {"prompt": BOB})
+    assert site.count("pii_leaks") == 0
+
+
 def test_pseudonyms_and_digests_are_no_leaks(tmp_path: Path) -> None:
     """Nor any other mark, nor our own ids and times, nor a caller's plain id."""
     row = 'name = "email"'
@@ -445,6 +464,19 @@ def test_numbers_that_no_plan_was_asked_about_are_counted(tmp_path: Path, rules:
         assert site.log(payload, event_id="mine-1").status == 200
     assert site.count("redaction_unasked") == unasked
     assert site.count("pii_leaks") == 0
+
+
+def test_numbers_that_no_plan_was_asked_about_count_also_where_something_leaked(tmp_path: Path, rules: Rules) -> None:
+    """Those of both searches: each has replaced its own."""
+    first = load_rules(_keeping_addresses())
+    payload = {"t": [f"a {text} b" for text in UNKNOWN * 5], "to": BOB}
+    once = redact(payload, first)
+    again = redact(once.value, rules)
+    assert once.unasked > 0
+    site = Site(tmp_path, first, rules)
+    assert site.log(payload).status == 200
+    assert site.count("redaction_unasked") == once.unasked + again.unasked
+    assert site.count("pii_leaks") == site.count("pii_leaks", detector="email") == 1
 
 
 # Turns
