@@ -16,7 +16,7 @@ from app.core.folding import fold
 from app.core.pseudonyms import Pseudonyms
 from app.core.redaction import redact
 from app.core.rules import Allowed, Detector, FieldRule, NameTable, Rules, names_of, words_of
-from app.core.table import Row, RuleError, is_texts, parse, rows
+from app.core.table import Row, RuleError, is_texts, parse, rows, slip
 from app.core.validators import PHONE_REGIONS, validators
 from app.core.walk import POLICY
 
@@ -65,6 +65,8 @@ _DENIED: Final = "denied"
 # A word, or a part of a name that is one (`phone_number`, `string_to_md5`); a number may begin where it ends.
 _AS_PART: Final = "(?i)(?:[^a-z]|^)(?:{})(?:[^a-z]|$)"
 
+_CODE = re.compile(r"[A-Za-z]{2}")
+
 _EVENT = re.compile(r"[a-z][a-z0-9_.-]{0,63}|\*")
 
 
@@ -108,7 +110,8 @@ def _regions(table: Mapping[str, Any]) -> Sequence[str]:
         raise RuleError(0, "[settings] phone_regions: a list of country codes")
     unknown = sorted(set(regions) - PHONE_REGIONS)
     if unknown:
-        raise RuleError(0, f"[settings] phone_regions: {unknown[0]!r} is no ISO 3166 code with a numbering plan")
+        code = repr(unknown[0]) if _CODE.fullmatch(unknown[0]) else f"number {regions.index(unknown[0]) + 1}"
+        raise RuleError(0, f"[settings] phone_regions: {code} is no ISO 3166 code with a numbering plan")
     return list(regions)
 
 
@@ -122,7 +125,7 @@ def _detectors(row: Row, checks: Mapping[str, Validator], order: int) -> list[De
     action = row.choice("action", ACTIONS, "redact")
     validate = row.keys.get("validate")
     if validate is not None and (not isinstance(validate, str) or validate not in checks):
-        raise row.fault(f"validate: unknown check {validate!r}; there are {', '.join(sorted(checks))}")
+        raise row.fault(f"validate: unknown check{slip(str(validate), checks)}; there are {', '.join(sorted(checks))}")
     numbers = row.flag("numbers")
     context = _words(row, "context", _AS_PART, is_part=True)
     unless = _words(row, "unless", _AS_PART, is_part=True)
@@ -266,7 +269,7 @@ class _Allowances:
         for row in self._rows:
             unknown = sorted(set(row.texts("detectors", "names")) - known)
             if unknown:
-                raise row.fault(f"detectors: there is no detector or field {unknown[0]!r}")
+                raise row.fault(f"detectors: a name{slip(unknown[0], known)} that no detector or field has")
 
     def of(self, name: str) -> Allowed | None:
         """Return what a detector or field leaves alone, or None."""
@@ -302,7 +305,7 @@ def _exemptions(listed: Sequence[Row], known: set[str]) -> NameTable[frozenset[s
         detectors = frozenset(row.texts("detectors", "detector names"))
         unknown = sorted(detectors - known)
         if unknown:
-            raise row.fault(f"detectors: there is no detector {unknown[0]!r}")
+            raise row.fault(f"detectors: a name{slip(unknown[0], known)} that no detector has")
         exact, last = _names(row)
         names.update(dict.fromkeys(exact, detectors))
         suffixes.update(dict.fromkeys(last, detectors))
@@ -326,14 +329,14 @@ def _policies(listed: Sequence[Row]) -> dict[str, dict[str, Any]]:
         for event in row.texts("events", "event types, or *"):
             if not _EVENT.fullmatch(event):
                 raise row.fault("events: event types, as /log takes them, or *")
-            for written in row.texts("fields", "paths, such as response.text"):
+            for place, written in enumerate(row.texts("fields", "paths, such as response.text"), 1):
                 path = tuple(written.split("."))
                 if not all(path):
                     raise row.fault("fields: paths, such as response.text; * stands for any name or item")
                 if action == "drop" and path[-1] == "*":
                     raise row.fault("fields: what is dropped has a name; * is any name or item")
                 if said.setdefault(event, {}).setdefault(path, action) != action:
-                    raise row.fault(f"fields: {written} already has another policy for {event}")
+                    raise row.fault(f"fields: path {place} already has another policy for {event}")
     everywhere = said.get("*", {})
     return {event: _tree({**everywhere, **paths}) for event, paths in said.items()}
 
@@ -362,5 +365,6 @@ def _try_examples(row: Row, own: Sequence[Detector]) -> None:
 
 
 def _message(exc: Exception) -> str:
+    """What RE2 says is wrong, without the piece of the pattern that it quotes behind a colon."""
     reason = exc.args[0] if exc.args else "?"
-    return reason.decode() if isinstance(reason, bytes) else str(reason)
+    return (reason.decode(errors="replace") if isinstance(reason, bytes) else str(reason)).partition(": ")[0]

@@ -2,10 +2,14 @@
 
 import re
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from difflib import get_close_matches
 from typing import Any, Final
 
 NAME: Final = re.compile(r"[a-z][a-z0-9_]{0,31}")
+
+# Of what TOML's reader quotes, the names: `('deny', 'x')`, `'x y'`; signs (`']]'`, `'\\x01'`) stay.
+_QUOTED: Final = re.compile(r"""\((?:'.*'|".*"),?\)|'(?!\\)[^']*\w[^']+'|"(?!\\)[^"]*\w[^"]+\"""")
 
 
 class RuleError(Exception):
@@ -36,7 +40,7 @@ class Row:
                 raise self.fault(f"{key} is missing")
         unknown = sorted(set(self.keys) - known)
         if unknown:
-            raise self.fault(f"unknown key {unknown[0]!r}; there are {', '.join(sorted(known))}")
+            raise self.fault(f"unknown key{slip(unknown[0], known)}; there are {', '.join(sorted(known))}")
         if "name" in self.keys and not (isinstance(self.keys["name"], str) and NAME.fullmatch(self.keys["name"])):
             raise self.fault("name: lower-case letters, digits and _, 32 at most")
 
@@ -74,10 +78,10 @@ def parse(text: str, kinds: Sequence[str]) -> dict[str, Any]:
     try:
         table = tomllib.loads(text)
     except tomllib.TOMLDecodeError as exc:
-        raise RuleError(0, f"not TOML: {exc}") from exc
+        raise RuleError(0, f"not TOML: {_QUOTED.sub('a name', str(exc))}") from exc
     unknown = sorted(set(table) - set(kinds))
     if unknown:
-        raise RuleError(0, f"unknown table {unknown[0]!r}; there are {', '.join(kinds[:-1])} and {kinds[-1]}")
+        raise RuleError(0, f"unknown table{slip(unknown[0], kinds)}; there are {', '.join(kinds[:-1])} and {kinds[-1]}")
     return table
 
 
@@ -91,6 +95,14 @@ def rows(table: Mapping[str, Any], kind: str, text: str) -> list[Row]:
     if len(lines) != len(given):
         lines = [0] * len(given)
     return [Row(keys, line) for keys, line in zip(given, lines, strict=True)]
+
+
+def slip(word: str, known: Iterable[str]) -> str:
+    """Return a word of the table as a fault quotes it: only where it is a slip of the pen for one that is known.
+
+    Any other may be a word of the deny-list that stands in the wrong place, and faults are shown at /readyz and logged.
+    """
+    return f" {word!r}" if get_close_matches(word, known, 1) else ""
 
 
 def is_texts(value: Any) -> bool:

@@ -215,6 +215,9 @@ def test_a_broken_row_ends_nothing(start_service: StartService, tables: Tables, 
         assert len(told) == 2  # one for each worker
         assert {(level, file) for level, file, _ in told} == {("error", "detectors.toml")}
         assert all(fault.startswith(f"line {line}: patterns: ") for _, _, fault in told)
+        # The pattern may be what is to be kept out of the log.
+        assert "ZEBRA" not in row["detail"]
+        assert "ZEBRA" not in service.stderr()
 
         # Once more while it is broken: the good version is still there.
         _hup(service)

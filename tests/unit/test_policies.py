@@ -73,7 +73,7 @@ def test_a_hash_without_a_key_is_redaction() -> None:
         (policy("keep", events='["Chat!"]'), "events"),
         (policy("keep") + policy("drop"), "already"),
         ('[[allow]]\nwhy = "x"\n', "at least one"),
-        ('[[allow]]\nwhy = "x"\nvalues = ["x"]\ndetectors = ["nobody"]\n', "nobody"),
+        ('[[allow]]\nwhy = "x"\nvalues = ["x"]\ndetectors = ["nobody"]\n', "detectors: a name that no detector"),
         ('[[allow]]\nwhy = "x"\npatterns = ["("]\n', "RE2"),
         ('[[deny]]\nwhy = "x"\nwords = [" "]\n', "words"),
         ('[[deny]]\nwords = ["x"]\n', "why"),
