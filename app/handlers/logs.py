@@ -25,6 +25,7 @@ from app.errors import CallerError, InvalidError, NotJsonError, TooLargeError, T
 from app.handlers.reading import Reader
 from app.handlers.reply import Caller, Reply, ok, reply_to
 from app.handlers.schemas import LogRequest
+from app.handlers.shown import Shown
 from app.ports import Spool, Telemetry
 
 UNKNOWN_EVENT: Final = "unknown"
@@ -42,9 +43,6 @@ _GZIP_MEMBERS: Final = 64
 """Shippers write one; a body of a quarter of a million empty ones would hold the worker for seconds."""
 
 _NONE: Final[Sequence["_Sealed"]] = ()
-
-_SHOWN_EVENTS: Final = 1000
-"""Event names whose redacted form is remembered: they repeat."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +111,7 @@ class LogHandler:
         self._breathe = breathe
         self._ease = ease
         self._schema = LogRequest()
-        self._shown: dict[str, str] = {}
+        self._shown = Shown(rules, clock.new_id().encode())
 
     def log(self, body: bytes, caller: Caller) -> Reply:
         """Answer `POST /log`."""
@@ -223,8 +221,8 @@ class LogHandler:
         payload = redact(event.payload, self._rules, event.event)
         if not isinstance(payload.value, dict):
             raise TooLargeError("the payload has more values than can be looked through")
-        name = self._shown_event(event.event)
-        event_id = event.event_id or self._clock.new_id()
+        name = self._shown.event(event.event)
+        event_id = self._clock.new_id() if event.event_id is None else self._shown.event_id(event.event_id)
         is_callers_id = event.event_id is not None
         received_ns = self._clock.stamp_ns()
         entry = self._entry(caller, received_ns, event_id, name, payload)
@@ -248,15 +246,6 @@ class LogHandler:
         if len(entry.line) > self._limits.line_bytes:
             raise TooLargeError(f"the redacted line may have {self._limits.line_bytes:,} bytes")
         return entry
-
-    def _shown_event(self, event: str) -> str:
-        """The event's name as it is stored: an open vocabulary can hold a phone number."""
-        shown = self._shown.get(event)
-        if shown is None:
-            if len(self._shown) >= _SHOWN_EVENTS:
-                self._shown.clear()
-            shown = self._shown[event] = str(redact(event, self._rules).value)
-        return shown
 
     def _keep(self, events: Sequence[_Sealed], caller: Caller) -> None:
         """Append what is new; then count it. TryLaterError: nothing of it was kept, nothing is remembered."""

@@ -166,3 +166,33 @@ def test_what_was_not_kept_is_not_remembered(rules: Rules) -> None:
     bench.fails = 1
     assert [bench.handler.log(MINE, ANONYMOUS).status for _ in range(2)] == [503, 200]
     assert [entry.event_id for entry in bench.kept] == ["mine-1"]
+
+
+@pytest.mark.parametrize("given", ["user4711-click", "DE89370400440532013000", "GHP".lower() + "_" + "a1B2c3" * 6])
+@pytest.mark.parametrize("is_batch", [False, True], ids=["log", "batch"])
+def test_an_id_that_holds_what_is_personal_is_replaced(rules: Rules, given: str, *, is_batch: bool) -> None:
+    """Neither line nor metadata nor answer have it; a retry with it is still the same event."""
+    bench = Bench(rules)
+    event = {**EVENT, "event_id": given}
+    answers = []
+    for _ in range(2):
+        if is_batch:
+            reply = bench.handler.log_batch(json.dumps([event]).encode(), ANONYMOUS, ndjson=False)
+            answers.append(json.loads(reply.body)["event_ids"][0])
+        else:
+            reply = bench.handler.log(json.dumps(event).encode(), ANONYMOUS)
+            answers.append(json.loads(reply.body)["event_id"])
+    (kept,) = bench.kept
+    assert answers == [kept.event_id, kept.event_id]
+    assert kept.event_id.startswith("evt_")
+    assert given not in repr(kept)
+
+
+@pytest.mark.parametrize(
+    "given", ["mine-1", "evt_1234567890", "4711", "550e8400-e29b-41d4-a716-446655440000", "1756895400000"]
+)
+def test_any_other_id_is_kept_as_it_is(rules: Rules, given: str) -> None:
+    """An id of an event is no person's (docs/redaction.md), and its caller looks for it."""
+    bench = Bench(rules)
+    reply = bench.handler.log(json.dumps({**EVENT, "event_id": given}).encode(), ANONYMOUS)
+    assert json.loads(reply.body)["event_id"] == bench.kept[0].event_id == given
