@@ -7,7 +7,7 @@ BESIDE := .venv-bench
 URL    ?= http://127.0.0.1:8114
 
 .DEFAULT_GOAL := help
-.PHONY: help run stack test faults soak lint format bench corpus profile replay redact docs lock clean
+.PHONY: help run stack test faults soak canaries lint format bench corpus profile replay redact docs lock clean
 
 help:  ## Print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -28,6 +28,10 @@ faults: $(VENV)/dev.stamp  ## Break it on a large scale: 500 kills, 10,000 trace
 
 soak: $(VENV)/dev.stamp  ## Ten minutes at 500 events/s with a worker recycled each minute
 	@FAULTS_SOAK_S=$${FAULTS_SOAK_S:-600} $(BIN)/python -m pytest -s tests/faults/test_soak.py $(ARGS)
+
+canaries: $(VENV)/dev.stamp  ## Plant 1,000,000 personal values in what is redacted, 10,000 in a running service
+	@REDACTION_EXAMPLES=$${REDACTION_EXAMPLES:-1000000} CANARIES_END_TO_END=$${CANARIES_END_TO_END:-10000} \
+		$(BIN)/python -m pytest -s tests/unit/test_redaction_properties.py tests/contract/test_canaries.py $(ARGS)
 
 lint: $(VENV)/dev.stamp  ## ruff, mypy (strict on app/) and the import laws
 	@$(BIN)/ruff check .
