@@ -171,9 +171,6 @@ AFTER: Final = (
 
 _KIND_NAMES: Final = tuple(KINDS)
 
-_UNESCAPED: Final = tuple(sign for sign in BEFORE if min(sign, default=" ") >= " ")
-"""Without what JSON writes as an escape: its last sign would stand glued to the value."""
-
 
 def canary(chance: Chance) -> Canary:
     """Draw a canary of any kind."""
@@ -185,15 +182,15 @@ def words(chance: Chance) -> str:
     return " ".join(chance.choices(WORDS, k=chance.randint(1, 4)))
 
 
-def text(chance: Chance, planted: Sequence[Canary], before: Sequence[str] = BEFORE, between: str = "\n") -> str:
+def text(chance: Chance, planted: Sequence[Canary]) -> str:
     """Write a text around canaries, in order."""
     parts: list[str] = []
     for one in planted:
-        ahead, behind = chance.choice(before), chance.choice(AFTER)
+        ahead, behind = chance.choice(BEFORE), chance.choice(AFTER)
         parts.append(f"{words(chance)}{ahead}" if ahead else "")
         parts.append(one.text)
         parts.append(f"{behind}{words(chance)}" if behind else "")
-        parts.append(between)
+        parts.append("\n")
     return "".join(parts[:-1])
 
 
@@ -218,18 +215,23 @@ def _held(chance: Chance) -> tuple[Any, list[Canary]]:
         return card, [Canary("card as a number", str(card), str(card))]
     found = [canary(chance) for _ in range(1 if chance.maybe(0.8) else 2)]
     if way < 0.4:
-        return _in_json(chance, found), found
+        return _in_json(chance, found)
     written = text(chance, found)
     if way < 0.55:
         return {written: chance.choice((1, None, "plum", {"note": "plum"}))}, found
     return written, found
 
 
-def _in_json(chance: Chance, found: Sequence[Canary]) -> str:
-    """Canaries in a document that is itself a text, such as a tool call's `arguments`."""
-    written = text(chance, found, _UNESCAPED, between=" ")
-    held = {chance.choice(NAMES): written, "n": 1} if chance.maybe(0.5) else [1, written]
-    return json.dumps(held, ensure_ascii=False, indent=chance.choice((None, 2)))
+def _in_json(chance: Chance, found: Sequence[Canary]) -> tuple[str, list[Canary]]:
+    """Canaries in a document that is itself a text, such as a tool call's `arguments`; at times in one within it."""
+    written, canaries = text(chance, found), [*found]
+    for _ in range(2 if chance.maybe(0.2) else 1):
+        held = {chance.choice(NAMES): written, "n": 1} if chance.maybe(0.5) else [1, written]
+        plain = not chance.maybe(0.5)
+        written = json.dumps(held, ensure_ascii=not plain, indent=chance.choice((None, 2)))
+        # What is left has the form in which it was written.
+        canaries = [one._replace(secret=json.dumps(one.secret, ensure_ascii=not plain)[1:-1]) for one in canaries]
+    return written, canaries
 
 
 def _under_its_name(chance: Chance) -> tuple[Any, list[Canary]]:
