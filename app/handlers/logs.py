@@ -123,7 +123,7 @@ class LogHandler:
             sealed = self._seal(checked, caller)
             self._keep([sealed], caller)
         except (CallerError, TryLaterError) as exc:
-            self._telemetry.events([self._shown_event(event)], "refused")
+            self._telemetry.events([self._shown.event(event)], "refused")
             return reply_to(exc)
         self._ease()
         return ok({"status": "logged", "event_id": sealed.event_id, "redacted_fields": sealed.payload.fields})
