@@ -128,6 +128,32 @@ def test_no_planted_value_survives(scan: Scan, seed: int) -> None:
             assert piece not in left, f"plant(Chance({name!r})): {piece!r} of {canary.kind} {canary.text!r} in {left}"
 
 
+# What was missed when it was found: (text, a part that must be gone)
+KNOWN: Final = (
+    ("my SSN is 667 60 2751 7 times", "2751"),
+    ("SSN 587 20 6040 12/26", "6040"),
+    ("card 6759 8342 5163 0734 70 12/26", "8342 5163"),
+    ("bearer AmX5LSCpfGdCi9x6Dje0...bearer tok_dPM5zCyWlP1Bu56cLwAl7CBx", "CyWlP1Bu"),
+    ("password=lNe1TVtlC1of6j&password: cZb9m7OM0anmul", "Zb9m7OM0"),
+    ("C:\\keys\\token: 4DmFJDwRmYY35M", "4DmFJDw"),
+    # names of files and variables, whose parts are joined by _
+    ("report_DE89370400440532013000.pdf", "0440532013"),
+    ("scan of SSN 786-39-3121_2.pdf", "3121"),
+    ("backup AKIA" + "GQEHTHLQ5VST656V_old", "HTHLQ5VST"),
+    ("token_eyJ" + "hbGciOiJIUzI1NiJ9.eyJzdWIiOiI0MjEyMjQ5MjY2In0.PHaPE0BHcHbUZFJsh5nt-dfd0X_vbZwCP", "5nt-dfd0X"),
+    ("header_Basic c3ZjLXJlcG9ydDpodW50ZXJANzQ=", "XJlcG9y"),
+    ("export_user4711.csv", "user4711"),
+    ("user4711_export.csv", "user4711"),
+    ("trace_sess4711_2.har", "sess4711"),
+)
+
+
+@pytest.mark.parametrize(("text", "part"), KNOWN)
+def test_what_was_missed_once_is_found(scan: Scan, text: str, part: str) -> None:
+    """Each is a value that a reader sees at once."""
+    assert part not in scan({"note": text}).value["note"]
+
+
 # What is left
 
 
