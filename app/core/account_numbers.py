@@ -45,7 +45,8 @@ _MIN_CARD: Final = 12
 _MAX_CARD: Final = 19
 
 _LAYOUTS: Final = frozenset(
-    {(4, 4, 4, 4), (4, 4, 4, 4, 3), (4, 6, 5), (4, 6, 4), (4, 4, 4, 1), (4, 4, 4, 7), (4, 4, 5), (6, 13)}
+    tuple(map(int, layout.split("-")))
+    for layout in re.findall("[0-9-]+", "4-4-4-4 4-4-4-4-1 4-4-4-4-2 4-4-4-4-3 4-4-4-1 4-4-4-7 4-4-5 4-6-5 4-6-4 6-13")
 )
 """How digits are grouped on cards."""
 
@@ -113,10 +114,17 @@ def iban(found: Candidate) -> Iterator[tuple[int, int]]:
 
 def ssn(found: Candidate) -> bool:
     """A US social security number that can have been issued (SSA POMS RM 10201.030)."""
-    digits = found.digits
+    return _is_issued_ssn(found.digits) and not found.is_inside_longer("-. " if " " in found.text else "-.")
+
+
+def ssn_told(found: Candidate) -> bool:
+    """The same behind a word that says so: digits a blank away are another number."""
+    return _is_issued_ssn(found.digits) and not found.is_inside_longer("-.")
+
+
+def _is_issued_ssn(digits: str) -> bool:
     area, group, serial = digits[:3], digits[3:5], digits[5:]
-    issued = area not in {"000", "666"} and area < "900" and group != "00" and serial != "0000"
-    return issued and not found.is_inside_longer("-. " if " " in found.text else "-.")
+    return area not in {"000", "666"} and area < "900" and group != "00" and serial != "0000"
 
 
 def _card_groups(text: str, groups: Sequence[tuple[int, int]], sizes: tuple[int, ...], first: int) -> int:

@@ -51,7 +51,7 @@ _QUOTES: Final = "\"'`"
 _MASK: Final = frozenset("*.•-_")
 _PHRASE_JOINTS: Final = 3
 """Hyphens of a passphrase: `correct-horse-battery-staple`."""
-_PARAMETER: Final = re.compile("&[A-Za-z_][A-Za-z0-9_.-]*=")
+_PARAMETER: Final = re.compile("&[A-Za-z_][A-Za-z0-9_.-]*[=:]")
 _MASKED: Final = 4
 """From this length on, one letter over and over is a mask: `xxxx`."""
 

@@ -105,6 +105,7 @@ def validators(phone_regions: Sequence[str]) -> Mapping[str, Validator]:
         "phone_shape": Validator(phones.shape, tail=phones.EXTENSION),
         "phone_trunk": Validator(locate=phones.trunk, tail=phones.EXTENSION),
         "ssn": Validator(account_numbers.ssn),
+        "ssn_told": Validator(account_numbers.ssn_told),
         "told_id": Validator(locate=told_id, restarts=False),
         "told_password": Validator(locate=told_password_located, restarts=False),
         "told_session": Validator(locate=told_session, restarts=False),
