@@ -6,6 +6,7 @@ A bad row is refused with its line and its fault: a detector that silently finds
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import lru_cache
 from typing import Any, Final
 
 import re2
@@ -76,6 +77,12 @@ def load_rules(text: str, pseudonyms: Pseudonyms | None = None, digests: Pseudon
     `pseudonyms` are what the action `pseudonymise` gives (None: it redacts), `digests` what the policy `hash` gives
     (None: those of `pseudonyms`; without either it redacts).
     """
+    return replace(_compiled_table(text), pseudonyms=pseudonyms, digests=digests or pseudonyms, memory={})
+
+
+@lru_cache(maxsize=2)
+def _compiled_table(text: str) -> Rules:
+    """The rules of a table; remembered, so that what a master process has compiled its workers are born with."""
     table = parse(text, _KINDS)
     checks = validators(_regions(table))
     allowed = _Allowances([*rows(table, "allow", text)])
@@ -96,8 +103,6 @@ def load_rules(text: str, pseudonyms: Pseudonyms | None = None, digests: Pseudon
     return replace(
         _compiled(compiled_all, fields, exempt),
         policies=_policies(rows(table, "policy", text)),
-        pseudonyms=pseudonyms,
-        digests=digests or pseudonyms,
     )
 
 
