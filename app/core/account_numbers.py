@@ -93,8 +93,9 @@ def cards(found: Candidate) -> Iterator[tuple[int, int]]:
     first = 1 if _TOUCHING.match(found.before[-1:]) else 0
     last = len(groups) - (1 if _TOUCHING.match(found.after[:1]) else 0)
     rows = _oddly_grouped(found, sizes) if last - first == len(groups) else {}
+    sizes = sizes[:last]
     while first < last:
-        count = rows.get(first, 0) or _card_groups(text, groups, sizes[:last], first)
+        count = rows.get(first, 0) or _card_groups(text, groups, sizes, first)
         if count:
             yield groups[first][0], groups[first + count - 1][1]
         first += max(count, 1)
