@@ -38,7 +38,7 @@ class Allowed:
     def __call__(self, value: str) -> bool:
         """Whether the list has the value; `value` is folded."""
         plain = value.casefold()
-        return plain in self.values or (self.pattern is not None and self.pattern.fullmatch(plain) is not None)
+        return plain in self.values or (self.pattern is not None and self.pattern.fullmatch(plain.encode()) is not None)
 
 
 @dataclass(frozen=True, slots=True)

@@ -231,7 +231,7 @@ def test_a_signal_leaves_nothing_behind(tmp_path: Path, number: signal.Signals) 
         give_up_s = time.monotonic() + TIMEOUT_S
         while len(_names(tmp_path)) < 2 and time.monotonic() < give_up_s:
             time.sleep(0.01)
-        assert len(_names(tmp_path)) == 2  # noqa: PLR2004
+        assert len(_names(tmp_path)) == 2
         assert all(name.endswith(".part") for name in _names(tmp_path))
         process.send_signal(number)
         assert process.wait(TIMEOUT_S) == 128 + number
