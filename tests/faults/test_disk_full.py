@@ -85,7 +85,7 @@ def _fill_with_events(accounts: Accounts, most_bytes: int) -> None:
             taken = _offer(accounts, [{"event": "a", "payload": {"n": number, "text": text}}] * size or [SMALL])
             sent_bytes += size * len(text)
     # What was on its way to Loki as it went away may still leave, and makes room for a small one.
-    while any([_offer(accounts, [SMALL]) for _ in range(_REFUSALS)]):
+    while any(_offer(accounts, [SMALL]) for _ in range(_REFUSALS)):
         number += 1
         assert number < most_bytes // len(text), "more was acknowledged than there is room for"
 
