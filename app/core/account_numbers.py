@@ -63,7 +63,6 @@ _LUHN_PLAIN: Final = bytes.maketrans(b"0123456789", bytes(range(10)))
 _DIGITS: Final = re.compile("[0-9]+")
 _SIGNS: Final = re.compile("[A-Za-z0-9]")
 _ROWS: Final = re.compile("[0-9]+(?:[ -]{1,2}[0-9]+)*")
-_TOUCHING: Final = re.compile("[A-Za-z0-9]")
 _SEPARATORS: Final = re.compile("[^A-Za-z0-9]+")
 _VALUES: Final = {ord(letter): str(int(letter, 36)) for letter in ascii_uppercase}
 
@@ -90,8 +89,8 @@ def cards(found: Candidate) -> Iterator[tuple[int, int]]:
     groups = [match.span() for match in _DIGITS.finditer(text)]
     sizes = tuple(end - start for start, end in groups)
     # A group that a letter touches is part of an id, or of a digest.
-    first = 1 if _TOUCHING.match(found.before[-1:]) else 0
-    last = len(groups) - (1 if _TOUCHING.match(found.after[:1]) else 0)
+    first = 1 if _SIGNS.match(found.before[-1:]) else 0
+    last = len(groups) - (1 if _SIGNS.match(found.after[:1]) else 0)
     rows = _oddly_grouped(found, sizes) if last - first == len(groups) else {}
     sizes = sizes[:last]
     while first < last:

@@ -2,7 +2,7 @@
 
 import ipaddress
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Final
 
 from app.core.candidates import Candidate
@@ -56,14 +56,13 @@ def ipv6(found: Candidate) -> Iterator[tuple[int, int]]:
     last = len(groups) - (1 if groups[-1] and found.after[:1].isalnum() else 0)
     for start in range(first, min(first + _GLUED, last)):
         for stop in range(last, max(last - _GLUED, start), -1):
-            written = ":".join(groups[start:stop])
-            if not _may_be_ipv6(written, groups[start:stop]):
-                # No IPv4 address at its end, but what follows a full stop.
-                written = written.partition(".")[0]
-            if _may_be_ipv6(written, written.split(":")):
-                ahead = len(":".join(groups[:start])) + (1 if start else 0)
-                yield ahead, ahead + len(written)
-                return
+            whole = ":".join(groups[start:stop])
+            # What stands behind a dot is an IPv4 address at its end, or follows a full stop.
+            for written in dict.fromkeys((whole, whole.partition(".")[0])):
+                if _may_be_ipv6(written):
+                    ahead = len(":".join(groups[:start])) + (1 if start else 0)
+                    yield ahead, ahead + len(written)
+                    return
 
 
 def mac(found: Candidate) -> bool:
@@ -76,7 +75,8 @@ def mac(found: Candidate) -> bool:
     )
 
 
-def _may_be_ipv6(written: str, groups: Sequence[str]) -> bool:
+def _may_be_ipv6(written: str) -> bool:
+    groups = written.split(":")
     whole = _FULL - 1 if "." in groups[-1] else _FULL
     return (
         (len(groups) == whole or "::" in written)

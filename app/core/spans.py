@@ -71,11 +71,14 @@ def find(data: bytes, detectors: Sequence[Detector], marks: Any, *, is_number: b
     """
     known: dict[str, _Words] = {}
     spans: list[Span] = []
+    taken = _Taken(spans)
     for detector in detectors:
         if detector.numbers or not is_number:
-            # Of several rows that find the same, one does the work.
-            taken = _Taken(spans)
-            spans += _of_detector(data, detector, budget, _context_words(data, detector, known), taken)
+            found = [*_of_detector(data, detector, budget, _context_words(data, detector, known), taken)]
+            if found:
+                # Of several rows that find the same, one does the work.
+                spans += found
+                taken = _Taken(spans)
     if spans and marks is not None and b"[" in data:
         spans = list(_outside(data, spans, [match.span() for match in marks.finditer(data)]))
     return _merged(spans) if len(spans) > 1 else spans
