@@ -37,7 +37,7 @@ class App(Flask):
         return func
 
     def preprocess_request(self) -> Any:
-        """Begin to count and time, then refuse what no route takes."""
+        """Refuse what no route takes."""
         answer = super().preprocess_request()
         refuse_transfer_encoding(request.environ)
         return answer

@@ -112,8 +112,7 @@ class PrometheusTelemetry:
         # Under gevent, fifteen `threading.Lock`s a request cost as much as reading its JSON.
         client_metrics.Lock = values.Lock = lock  # type: ignore[attr-defined,assignment]
         if metrics_dir is not None:
-            metric_files.install()
-            values.ValueClass = values.MultiProcessValue(lambda: slot)
+            metric_files.install(slot, lock())
         self.registry = CollectorRegistry()
         self._metrics_dir = metrics_dir
         self._figures = Figures(kpis, window_s=window_s, started_s=started_s)

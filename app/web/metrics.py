@@ -9,7 +9,7 @@ from functools import cache
 from time import perf_counter
 from typing import Any, Final
 
-from flask import Blueprint, Flask, Response, request
+from flask import Blueprint, Flask, Request, Response, request
 from prometheus_flask_exporter import Counter, Histogram, PrometheusMetrics
 from prometheus_flask_exporter.multiprocess import GunicornInternalPrometheusMetrics
 
@@ -23,9 +23,16 @@ UNMATCHED: Final = "unmatched"
 OTHER_METHOD: Final = "OTHER"
 """The label of every method that no RFC names: a method is the caller's word too."""
 
-_BEGAN: Final = "telemetry_cache.began_s"
-
 _METHODS: Final = frozenset(["GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH"])
+
+
+class TimedRequest(Request):
+    """A request that knows when it came."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        """As werkzeug's."""
+        self.began_s = perf_counter()
+        super().__init__(*args, **kwargs)
 
 
 def make_blueprint(telemetry: Telemetry) -> Blueprint:
@@ -46,6 +53,7 @@ def make_blueprint(telemetry: Telemetry) -> Blueprint:
 
 def measure(app: Flask, registry: Any, *, several_processes: bool) -> None:
     """Count and time every request by method, URL rule and status, in the registry that /metrics shows."""
+    app.request_class = TimedRequest
     kind = _GunicornHttpMetrics if several_processes else _HttpMetrics
     kind.for_app_factory(path=None, registry=registry).init_app(app)
 
@@ -74,19 +82,15 @@ class _HttpMetrics(PrometheusMetrics):  # type: ignore[misc]
         def series(method: str, rule: str, status: int) -> tuple[Callable[[float], None], Callable[[], None]]:
             return seconds.labels(method, rule, status).observe, total.labels(method, status).inc
 
-        def begin() -> None:
-            request.environ[_BEGAN] = perf_counter()
-
         def end(response: Response) -> Response:
-            asked = request._get_current_object()  # type: ignore[attr-defined]  # noqa: SLF001 - once, not six times
+            asked: TimedRequest = request._get_current_object()  # type: ignore[attr-defined]  # noqa: SLF001 - once, not six times
             rule = asked.url_rule.rule if asked.url_rule is not None else UNMATCHED
             method = asked.method if asked.method in _METHODS else OTHER_METHOD
             observe, count = series(method, rule, response.status_code)
-            observe(perf_counter() - asked.environ[_BEGAN])
+            observe(perf_counter() - asked.began_s)
             count()
             return response
 
-        app.before_request(begin)
         app.after_request(end)
 
 
