@@ -12,6 +12,7 @@ from app.services import Services
 from app.settings import Settings
 from app.web import answers, cache, health, logs, metrics, openapi, pseudonyms
 from app.web.body import BodyReader, refuse_transfer_encoding
+from app.web.routes import Known, Routes
 
 
 class _NoSessions(SessionInterface):
@@ -32,6 +33,11 @@ class App(Flask):
 
     session_interface = _NoSessions()
 
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        """As Flask's."""
+        super().__init__(*args, **kwargs)
+        self._known: Known = {}
+
     def ensure_sync(self, func: Callable[..., Any]) -> Callable[..., Any]:
         """Return the function as it is."""
         return func
@@ -43,18 +49,8 @@ class App(Flask):
         return answer
 
     def create_url_adapter(self, request: Request | None) -> MapAdapter | None:
-        """Return what matches the request: no rule asks for a host, so none is worked out."""
-        if request is None:
-            return super().create_url_adapter(request)
-        environ = request.environ
-        return self.url_map.bind(
-            environ.get("HTTP_HOST") or "localhost",
-            environ["SCRIPT_NAME"],
-            url_scheme=environ["wsgi.url_scheme"],
-            default_method=request.method,
-            path_info=request.path,
-            query_args=environ["QUERY_STRING"],
-        )
+        """Return what says where the request goes."""
+        return super().create_url_adapter(None) if request is None else Routes(self.url_map, request, self._known)
 
 
 def create_app(settings: Settings, services: Services | None = None) -> Flask:

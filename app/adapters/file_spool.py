@@ -127,7 +127,7 @@ class FileSpool:
         """Return when all of `entries` are on disk; DrainingError, SpoolFullError, SpoolFailingError: none is."""
         if self._is_closed:
             raise DrainingError
-        size = sum(frames.size_bytes(entry) for entry in entries)
+        size = sum([frames.size_bytes(entry) for entry in entries])
         if self._own is None:
             raise SpoolFailingError
         if size and self.held_bytes + self._reserved_bytes + size > self._max_bytes:
@@ -157,7 +157,8 @@ class FileSpool:
     @property
     def held_bytes(self) -> int:
         """What the held slots' files take of the disk."""
-        return sum(slot.size_bytes for slot in self._held())
+        own = self._own.size_bytes if self._own is not None else 0
+        return own + sum([slot.size_bytes for slot in self._adopted]) if self._adopted else own
 
     @property
     def fault(self) -> str | None:

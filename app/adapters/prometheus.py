@@ -153,7 +153,7 @@ class PrometheusTelemetry:
         """Count findings by detector and action, and those that no numbering plan was asked about."""
         if unasked:
             self._own[REDACTION_UNASKED.name].inc(unasked)
-        for (detector, action), times in _counted((found.detector, found.action) for found in findings).items():
+        for (detector, action), times in _counted([(found.detector, found.action) for found in findings]).items():
             if detector == FAILED:
                 self._own[REDACTION_FAILURES.name].inc(times)
             self._child(REDACTIONS, detector, action).inc(times)

@@ -1,7 +1,7 @@
 """What redaction changes in a JSON value: gathered first, then applied to a copy, with the places of what was found."""
 
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from app.core.events import Finding, Place, RedactedPayload
 
@@ -25,14 +25,11 @@ class _Change:
         """Whether a member loses its place or its name, so that the container is built anew."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Found:
+class _Found(NamedTuple):
     order: int
     """Place in the document."""
-    path: Path
-    detector: str
-    action: str
-    length: int
+    finding: Finding
+    """Its place is the one in the value as it came."""
 
 
 @dataclass(slots=True)
@@ -58,7 +55,7 @@ class Edits:
 
     def found(self, order: int, path: Path, detector: str, action: str, length: int) -> None:
         """Note a finding; `order` is its place in the document."""
-        self._found.append(_Found(order, path, detector, action, length))
+        self._found.append(_Found(order, Finding(path, detector, action, length)))
 
     def apply(self, value: Any, unasked: int) -> RedactedPayload:
         """Return the value as changed; what is not changed is shared with the value as it came."""
@@ -66,20 +63,12 @@ class Edits:
             return RedactedPayload(value, ())
         renamed: dict[Path, str] = {}
         changed = _rebuilt(value, None, self._root, renamed)
-        places: dict[Path, Place] = {None: None}
         self._found.sort(key=_order_of)
-        findings = tuple(
-            [
-                Finding(
-                    _place(found.path, renamed, places) if renamed else found.path,
-                    found.detector,
-                    found.action,
-                    found.length,
-                )
-                for found in self._found
-            ]
-        )
-        return RedactedPayload(changed, findings, unasked)
+        findings = [found.finding for found in self._found]
+        if renamed:
+            places: dict[Path, Place] = {None: None}
+            findings = [found._replace(place=_place(found.place, renamed, places)) for found in findings]
+        return RedactedPayload(changed, tuple(findings), unasked)
 
     def _at(self, path: Path) -> _Change:
         if path is None:

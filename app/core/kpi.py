@@ -96,7 +96,7 @@ class Observer:
         self._asked_for = frozenset(event for kpi in self._kpis for source in kpi.sources for event in source.events)
         self._numbers: dict[Path, int] = {}
         self._steps: _Steps = {}
-        self._plans: dict[tuple[str, int], tuple[_Row, ...]] = {}
+        self._plans: dict[tuple[str, int], _Plan] = {}
         for kpi in self._kpis:
             for source in kpi.sources:
                 labels = [path for label in source.labels for path in label.path]
@@ -108,17 +108,17 @@ class Observer:
         values: dict[int, Any] = {}
         there = _look(payload, self._steps, values)
         alike = (event if event in self._asked_for else "", there)
-        rows = self._plans.get(alike)
-        if rows is None:
-            rows = self._plan(*alike)
+        plan = self._plans.get(alike)
+        if plan is None:
+            plan = self._plan(*alike)
             if len(self._plans) >= _MEMORY:
                 self._plans.clear()
-            self._plans[alike] = rows
+            self._plans[alike] = plan
         found: list[Observation] = []
         unusable: list[str] = []
-        for row in rows:
+        for row in plan.rows:
             _observe(row, values, found, unusable)
-        if self._together and found:
+        if plan.has_fellows:
             found = self._in_company(found)
         return Observed(tuple(found), tuple(unusable))
 
@@ -128,10 +128,11 @@ class Observer:
         alone = [name for name, others in self._together.items() if name in seen and not seen.issuperset(others)]
         return [one for one in found if one.metric not in alone] if alone else found
 
-    def _plan(self, event: str, there: int) -> "tuple[_Row, ...]":
+    def _plan(self, event: str, there: int) -> "_Plan":
         """The rows with something to say of events that have these paths and this name ("": one nobody asks for)."""
-        rows = (_Row(kpi.name, kpi.every, self._ready(kpi.sources, event, there)) for kpi in self._kpis)
-        return tuple(row for row in rows if row.sources)
+        ready = (_Row(kpi.name, kpi.every, self._ready(kpi.sources, event, there)) for kpi in self._kpis)
+        rows = tuple(row for row in ready if row.sources)
+        return _Plan(rows, has_fellows=any(row.name in self._together for row in rows))
 
     def _ready(self, sources: Sequence[Source], event: str, there: int) -> "tuple[_Ready, ...]":
         return tuple(
@@ -195,6 +196,14 @@ class _Row:
     name: str
     every: bool
     sources: tuple[_Ready, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Plan:
+    """The rows for events that are alike; `has_fellows`: some of them only count together with others."""
+
+    rows: tuple[_Row, ...]
+    has_fellows: bool
 
 
 def _look(payload: Mapping[str, Any], steps: _Steps, values: dict[int, Any]) -> int:

@@ -53,18 +53,18 @@ def _redact(value: Any, rules: Rules, event: str | None) -> RedactedPayload:
         walk.take(value)
     else:
         walk.take_by_policy(value, policy)
-    suspects = _suspects(walk.texts, walk.origins, rules)
+    suspects = _suspects(walk.texts, walk.exempts, rules)
     if not suspects:
         return walk.edits.apply(value, 0)
     size = sum(map(len, walk.texts)) + len(walk.texts)
     budget = Budget(min(MAX_ASKED, MAX_ASKED_PER_KB * (size // _KB + 1)))
     search = _Search(rules, walk.edits, budget)
     for index in sorted(suspects):
-        search.text(walk.texts[index], walk.origins[index], suspects[index])
+        search.text(walk.texts[index], walk.origin(index), suspects[index])
     return walk.edits.apply(value, budget.unasked)
 
 
-def _suspects(texts: Sequence[str], origins: Sequence[Origin], rules: Rules) -> dict[int, list[Detector]]:
+def _suspects(texts: Sequence[str], exempts: Sequence[frozenset[str]], rules: Rules) -> dict[int, list[Detector]]:
     """By a text's index, the detectors whose pattern occurs in it, or from it into the next.
 
     Where that cannot be told, every text by every detector.
@@ -74,12 +74,12 @@ def _suspects(texts: Sequence[str], origins: Sequence[Origin], rules: Rules) -> 
     if not rules.detectors:
         return {}
     try:
-        return _occurring_in(texts, origins, rules)
+        return _occurring_in(texts, exempts, rules)
     except Exception:  # noqa: BLE001 - fail closed
-        return {index: _not_exempt(rules.detectors, origin) for index, origin in enumerate(origins)}
+        return {index: _not_exempt(rules.detectors, exempt) for index, exempt in enumerate(exempts)}
 
 
-def _occurring_in(texts: Sequence[str], origins: Sequence[Origin], rules: Rules) -> dict[int, list[Detector]]:
+def _occurring_in(texts: Sequence[str], exempts: Sequence[frozenset[str]], rules: Rules) -> dict[int, list[Detector]]:
     # A newline is no part of a word, so `\b` at a text's ends holds in the joined text too.
     joined = "\n".join(texts)
     data = fold_bytes(joined)
@@ -90,7 +90,7 @@ def _occurring_in(texts: Sequence[str], origins: Sequence[Origin], rules: Rules)
     found: dict[int, list[Detector]] = {}
     for detector in detectors:
         for index in _indexes(detector, data, starts):
-            if detector.name not in origins[index].exempt:
+            if detector.name not in exempts[index]:
                 found.setdefault(index, []).append(detector)
     return found
 
@@ -100,8 +100,8 @@ def _parts(texts: Sequence[str], joined: str) -> Sequence[str | bytes]:
     return texts if is_plain(joined) else [fold_bytes(text) for text in texts]
 
 
-def _not_exempt(detectors: Sequence[Detector], origin: Origin) -> list[Detector]:
-    return [detector for detector in detectors if detector.name not in origin.exempt]
+def _not_exempt(detectors: Sequence[Detector], exempt: frozenset[str]) -> list[Detector]:
+    return [detector for detector in detectors if detector.name not in exempt]
 
 
 def _indexes(detector: Detector, data: bytes, starts: Sequence[int]) -> Iterator[int]:
@@ -145,7 +145,7 @@ class _Search:
             searched = text if current is None else current
             data = fold_bytes(searched)
             if current is not None:
-                detectors = _not_exempt(self.rules.occurring(data), origin)
+                detectors = _not_exempt(self.rules.occurring(data), origin.exempt)
             spans = find(data, detectors, self.rules.marks, is_number=origin.is_number, budget=self.budget)
             if not spans:
                 return current

@@ -1,7 +1,6 @@
 """The walk over a JSON value: what names decide is edited at once, every other text is gathered to be searched."""
 
 from dataclasses import dataclass
-from itertools import count
 from typing import Any, Final, NamedTuple
 
 import orjson
@@ -63,6 +62,7 @@ class Origin(NamedTuple):
     """Where a text that is to be searched comes from, and which detectors leave it alone."""
 
     order: int
+    """2n + 1 for the text n; what is found between it and the next one has 2n + 2."""
     path: Path
     exempt: frozenset[str]
     is_number: bool
@@ -75,11 +75,17 @@ class Walk:
     def __init__(self, rules: Rules) -> None:
         self.edits = Edits()
         self.texts: list[str] = []
-        self.origins: list[Origin] = []
+        self.exempts: list[frozenset[str]] = []
+        """For each of `texts`, the names of the detectors that leave it alone."""
+        self._places: list[tuple[Path, bool, bool]] = []
         self._rules = rules
         self._plans: dict[str, _Plan] = rules.memory
-        self._order = count()
         self._nodes = 0
+
+    def origin(self, index: int) -> Origin:
+        """Say where one of `texts` comes from."""
+        path, is_number, is_key = self._places[index]
+        return Origin(2 * index + 1, path, self.exempts[index], is_number, is_key)
 
     def take(self, value: Any, path: Path = None, exempt: frozenset[str] = _ALL, depth: int = 0) -> None:
         """Gather from a value that stands under `path`."""
@@ -168,7 +174,7 @@ class Walk:
         if text is not None:
             if rule.allowed is not None and rule.allowed(fold(text)):
                 return
-            if text == f"{MARK}{rule.name.upper()}]" or is_mark(text, rule.name):
+            if text.startswith("[") and (text == f"{MARK}{rule.name.upper()}]" or is_mark(text, rule.name)):
                 return  # what was redacted before is not found again
         replaced, action = replacement(rule.name, rule.action, as_text(member), self._rules)
         self.edits.replace(path, replaced)
@@ -193,11 +199,13 @@ class Walk:
         self, text: str, path: Path, exempt: frozenset[str], *, is_number: bool = False, is_key: bool = False
     ) -> None:
         self.texts.append(text)
-        self.origins.append(Origin(next(self._order), path, exempt, is_number, is_key))
+        self.exempts.append(exempt)
+        # Every text of every event passes here, and few are looked at again: no Origin yet.
+        self._places.append((path, is_number, is_key))
 
     def _found_whole(self, value: Any, path: Path, name: str, action: str) -> None:
         length = len(value) if isinstance(value, str) else len(str(value))
-        self.edits.found(next(self._order), path, name, action, length)
+        self.edits.found(2 * len(self.texts), path, name, action, length)
 
     def _plan(self, name: str) -> _Plan:
         rules = self._rules

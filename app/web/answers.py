@@ -1,6 +1,7 @@
 """Replies as Flask sends them, errors as problems, and the pages that explain them."""
 
 from collections.abc import Iterable
+from functools import cache
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Final
 
@@ -56,10 +57,15 @@ _INDEX: Final = """<!doctype html>
 
 
 class Ready(Response):
-    """A response whose bytes and headers are as they will be sent.
+    """A reply as Flask's response: its bytes and headers are as they will be sent.
 
     werkzeug's own copies the headers, looks for locations to mend and counts the bytes again.
     """
+
+    def __init__(self, reply: Reply) -> None:
+        """Take the reply whole; werkzeug would look each header up before it is set."""
+        headers = [("Content-Type", reply.content_type), ("Content-Length", str(len(reply.body)))]
+        super().__init__([reply.body], _status_line(reply.status), [*headers, *reply.headers.items()])
 
     def get_wsgi_response(self, environ: "WSGIEnvironment") -> tuple[Iterable[bytes], str, list[tuple[str, str]]]:
         """Return (body, status, headers)."""
@@ -69,7 +75,7 @@ class Ready(Response):
 
 def send(reply: Reply) -> Response:
     """Return a reply as Flask's response."""
-    return Ready(reply.body, reply.status, reply.headers or None, content_type=reply.content_type)
+    return Ready(reply)
 
 
 def register_errors(app: Flask) -> None:
@@ -100,6 +106,11 @@ def make_blueprint() -> Blueprint:
         return render_template_string(_PAGE, kind=kind, phrase=HTTPStatus(kind.status).phrase)
 
     return pages
+
+
+@cache
+def _status_line(status: int) -> str:
+    return f"{status} {HTTPStatus(status).phrase}"
 
 
 def _of_http(error: HTTPException) -> Reply:
