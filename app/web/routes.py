@@ -39,6 +39,6 @@ class Routes(MapAdapter):
         if rule is not None:
             return rule, {}
         rule, values = super().match(return_rule=True)
-        if not values and rule.rule == self.path_info:
+        if not values:
             self._known[asked] = rule
         return rule, values
