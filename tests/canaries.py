@@ -107,13 +107,13 @@ def _private_key(chance: Chance) -> Canary:
 
 
 def _user_id(chance: Chance) -> Canary:
-    text = chance.choice(("user", "user_", "user-", "USER-", "User_")) + _with_digit(chance, 10)
-    return Canary("user id", text, text)
+    own = _with_digit(chance, 10)
+    return Canary("user id", chance.choice(("user", "user_", "user-", "USER-", "User_")) + own, own)
 
 
 def _session_id(chance: Chance) -> Canary:
-    text = chance.choice(("sess", "sess_", "sess-", "session_", "SESS-")) + _with_digit(chance, 10)
-    return Canary("session id", text, text)
+    own = _with_digit(chance, 10)
+    return Canary("session id", chance.choice(("sess", "sess_", "sess-", "session_", "SESS-")) + own, own)
 
 
 def _with_digit(chance: Chance, size: int) -> str:

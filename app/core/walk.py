@@ -210,7 +210,9 @@ class Walk:
     def _plan(self, name: str) -> _Plan:
         rules = self._rules
         rule, name_suspect = rules.fields.find(name), _is_suspect(name, rules)
-        plan = _Plan(rule, rules.exempt.find(name) or _ALL, name_suspect, is_plain=rule is None and not name_suspect)
+        # A name that may be redacted itself says nothing of its value: under its new name nothing would be exempt.
+        exempt = _ALL if name_suspect else rules.exempt.find(name) or _ALL
+        plan = _Plan(rule, exempt, name_suspect, is_plain=rule is None and not name_suspect)
         if len(name) <= _LONG_NAME:
             if len(self._plans) >= _MEMORY:
                 self._plans.clear()
