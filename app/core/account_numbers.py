@@ -1,8 +1,9 @@
 """Payment cards, bank accounts and US social security numbers: the arithmetic that tells them from other numbers."""
 
 import re
+from bisect import bisect_left
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import islice
+from functools import cache
 from string import ascii_uppercase
 from typing import Final
 
@@ -34,12 +35,12 @@ _ISSUERS: Final[tuple[tuple[str, str, frozenset[int]], ...]] = (
     ("9792", "9792", frozenset({16})),  # Troy
 )
 
-_FIRST_DIGITS: Final = frozenset(
-    str(first)
+_BY_FIRST_DIGITS: Final = {
+    str(first): [issuer for issuer in _ISSUERS if issuer[0][:2] <= str(first) <= issuer[1].ljust(2, "9")[:2]]
     for low, high, _ in _ISSUERS
     for first in range(int(low.ljust(2, "0")[:2]), int(high.ljust(2, "9")[:2]) + 1)
-)
-"""What an issued number begins with: two digits tell most numbers from cards."""
+}
+"""The issuers by what their numbers begin with: two digits tell most numbers from cards."""
 
 _MIN_CARD: Final = 12
 _MAX_CARD: Final = 19
@@ -91,10 +92,12 @@ def cards(found: Candidate) -> Iterator[tuple[int, int]]:
     # A group that a letter touches is part of an id, or of a digest.
     first = 1 if _SIGNS.match(found.before[-1:]) else 0
     last = len(groups) - (1 if _SIGNS.match(found.after[:1]) else 0)
-    rows = _oddly_grouped(found, sizes) if last - first == len(groups) else {}
+    rows = _oddly_grouped(found, groups, sizes) if last - first == len(groups) else {}
     sizes = sizes[:last]
     while first < last:
-        count = rows.get(first, 0) or _card_groups(text, groups, sizes, first)
+        count = rows.get(first, 0)
+        if not count and sizes[first] in _FIRST_SIZES:
+            count = _card_groups(text, groups, sizes, first)
         if count:
             yield groups[first][0], groups[first + count - 1][1]
         first += max(count, 1)
@@ -104,11 +107,13 @@ def iban(found: Candidate) -> Iterator[tuple[int, int]]:
     """As many signs as the country's accounts have, and ISO 7064's remainder (ISO 13616), in any case and grouping."""
     text = found.text
     length = IBAN_LENGTHS.get(text[:2].upper(), 0)
-    signs = _SEPARATORS.sub("", text).upper()[:length]
-    if not length or len(signs) < length or int((signs[4:] + signs[:4]).translate(_VALUES)) % _MODULUS != 1:
+    if not length or (account := _signs(length).match(text)) is None:
         return
-    end = next(islice(_SIGNS.finditer(text), length - 1, None)).end()
-    if not (text[end : end + 1] or found.after[:1]).isalnum():
+    end = account.end()
+    if (text[end : end + 1] or found.after[:1]).isalnum():
+        return
+    signs = _SEPARATORS.sub("", account[0]).upper()
+    if int((signs[4:] + signs[:4]).translate(_VALUES)) % _MODULUS == 1:
         yield 0, end
 
 
@@ -122,6 +127,12 @@ def ssn_told(found: Candidate) -> bool:
     return _is_issued_ssn(found.digits) and not found.is_inside_longer("-.")
 
 
+@cache
+def _signs(length: int) -> re.Pattern[str]:
+    """So many letters and digits, whatever stands between them."""
+    return re.compile(f"(?:[A-Za-z0-9][^A-Za-z0-9]*){{{length - 1}}}[A-Za-z0-9]")
+
+
 def _is_issued_ssn(digits: str) -> bool:
     area, group, serial = digits[:3], digits[3:5], digits[5:]
     return area not in {"000", "666"} and area < "900" and group != "00" and serial != "0000"
@@ -130,7 +141,7 @@ def _is_issued_ssn(digits: str) -> bool:
 def _card_groups(text: str, groups: Sequence[tuple[int, int]], sizes: tuple[int, ...], first: int) -> int:
     """How many groups the longest card number has that starts at a group; 0: none does."""
     size, start = sizes[first], groups[first][0]
-    if size not in _FIRST_SIZES or text[start : start + 2] not in _FIRST_DIGITS:
+    if text[start : start + 2] not in _BY_FIRST_DIGITS:
         return 0
     if size >= _MIN_CARD:
         is_fraction = first == 1 and text[start - 1 : start] == "."
@@ -144,14 +155,17 @@ def _card_groups(text: str, groups: Sequence[tuple[int, int]], sizes: tuple[int,
     return 0
 
 
-def _oddly_grouped(found: Candidate, sizes: tuple[int, ...]) -> dict[int, int]:
+def _oddly_grouped(found: Candidate, groups: Sequence[tuple[int, int]], sizes: tuple[int, ...]) -> dict[int, int]:
     """Rows that are one card number each, by their first group: how many groups they have.
 
     They are in pairs, or in groups of three and more (the last may be shorter).
     """
-    rows, first = {}, 0
+    rows = {}
     around = found.before + found.text + found.after
     for row in _ROWS.finditer(found.text):
+        if row.end() - row.start() < _MIN_CARD:
+            continue
+        first = bisect_left(groups, (row.start(),))
         count = len(_DIGITS.findall(row[0]))
         own = sizes[first : first + count]
         if _MIN_CARD <= sum(own) <= _MAX_CARD and own not in _OTHER_LAYOUTS and _is_evenly_grouped(own):
@@ -160,7 +174,6 @@ def _oddly_grouped(found: Candidate, sizes: tuple[int, ...]) -> dict[int, int]:
             alone = Candidate(row[0], around[max(0, start - 2) : start], around[end : end + 2])
             if not alone.is_inside_longer(" -.") and _is_card(alone.digits):
                 rows[first] = count
-        first += count
     return rows
 
 
@@ -173,7 +186,8 @@ def _is_card(digits: str) -> bool:
 
 
 def _is_issued(digits: str) -> bool:
-    return any(low <= digits[: len(low)] <= high and len(digits) in lengths for low, high, lengths in _ISSUERS)
+    issuers = _BY_FIRST_DIGITS.get(digits[:2], ())
+    return any(low <= digits[: len(low)] <= high and len(digits) in lengths for low, high, lengths in issuers)
 
 
 def _has_luhn(digits: str) -> bool:

@@ -3,12 +3,12 @@
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import NamedTuple
 
 _NOT_DIGIT = re.compile("[^0-9]")
 
 
-@dataclass(frozen=True, slots=True)
-class Candidate:
+class Candidate(NamedTuple):
     """What a pattern found, with up to two characters on either side ("" at the text's ends)."""
 
     text: str

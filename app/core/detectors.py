@@ -4,7 +4,7 @@ A bad row is refused with its line and its fault: a detector that silently finds
 """
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache
 from typing import Any, Final
@@ -14,6 +14,7 @@ import re2
 from app.core.candidates import Validator
 from app.core.field_patterns import in_text
 from app.core.folding import fold
+from app.core.patterns import Pattern, options
 from app.core.pseudonyms import Pseudonyms
 from app.core.redaction import redact
 from app.core.rules import Allowed, Detector, FieldRule, NameTable, Rules, names_of, words_of
@@ -27,10 +28,6 @@ ACTIONS: Final = ("redact", "pseudonymise", "drop", "keep")
 POLICY_ACTIONS: Final = ("keep", "redact", "hash", "drop")
 
 _KINDS: Final = ("settings", "detector", "deny", "allow", "field", "exempt", "policy")
-
-_MAX_MEM_BYTES: Final = 64 << 20
-"""RE2's budget for one automaton. It is filled lazily; re2.Set has no slow path to fall back to when
-it runs out, it would answer "nothing found", so the budget is far above what the table needs."""
 
 # A text is searched as part of a longer one, so an anchor would make a pattern miss silently.
 _ANCHOR = re.compile(r"(?<!\\)(?:\\\\)*(?:\\[AzZ]|[$]|(?<!\[)\^)")
@@ -145,7 +142,6 @@ def _detectors(row: Row, checks: Mapping[str, Validator], order: int) -> list[De
             pattern=pattern,
             action=action,
             order=order + place,
-            groups=pattern.groups,
             validate=checks[validate] if validate else None,
             context=context,
             unless=unless,
@@ -157,22 +153,21 @@ def _detectors(row: Row, checks: Mapping[str, Validator], order: int) -> list[De
     ]
 
 
-def _compile(pattern: str, row: Row) -> Any:
+def _compile(pattern: str, row: Row) -> Pattern:
     if _ANCHOR.search(_CLASS.sub("", pattern)):
         raise row.fault("patterns: no ^, $, \\A or \\z: texts are searched inside; use \\b")
-    compiled = _re2(pattern, lambda message: row.fault(f"patterns: not RE2 syntax: {message}"))
-    if any(match.start() == match.end() for text in _PROBES for match in compiled.finditer(text)):
+    compiled = _re2(pattern, row)
+    if any((match := compiled.search(text)) and match[0][0] == match[0][1] for text in _PROBES):
         raise row.fault("patterns: matches the empty text")
     return compiled
 
 
-def _re2(pattern: str, fault: Callable[[str], Exception] | None = None) -> Any:
+def _re2(pattern: str, row: Row) -> Pattern:
+    """A pattern that a row has, compiled; what is wrong with it is the row's fault."""
     try:
-        return re2.compile(pattern, _options())
+        return Pattern(pattern)
     except re2.error as exc:
-        if fault is None:
-            raise
-        raise fault(_message(exc)) from exc
+        raise row.fault(f"patterns: not RE2 syntax: {_message(exc)}") from exc
 
 
 def _compiled(
@@ -181,7 +176,7 @@ def _compiled(
     """The rules with all patterns, and each context once, in one set, and what redaction itself leaves behind."""
     if not detectors:
         return Rules((), None, fields, exempt)
-    together = re2.Set.SearchSet(_options())
+    together = re2.Set.SearchSet(options())
     for detector in detectors:
         together.Add(detector.pattern.pattern)
     contexts: dict[str, int] = {}
@@ -193,22 +188,15 @@ def _compiled(
         replace(one, context_place=None if one.context is None else contexts[one.context.pattern]) for one in detectors
     )
     names = "|".join(sorted(name.upper() for name in {*names_of(detectors, fields), POLICY}))
-    marks = _re2(rf"\[REDACTED\]|\[REDACTED_(?:{names})\]|\[(?:{names}):[a-z0-9][a-z0-9_-]{{0,15}}:[0-9a-f]{{32}}\]")
+    marks = Pattern(rf"\[REDACTED\]|\[REDACTED_(?:{names})\]|\[(?:{names}):[a-z0-9][a-z0-9_-]{{0,15}}:[0-9a-f]{{32}}\]")
     return Rules(placed, together, fields, exempt, marks)
 
 
-def _options() -> Any:
-    options = re2.Options()
-    options.max_mem = _MAX_MEM_BYTES
-    options.log_errors = False
-    return options
-
-
-def _words(row: Row, key: str, frame: str, *, is_part: bool = False) -> Any:
+def _words(row: Row, key: str, frame: str, *, is_part: bool = False) -> Pattern | None:
     """Words of a row as a pattern; `is_part`: also as a part of a name (`string_to_md5`)."""
     words = row.some_texts(key, "words")
     written = [str(re2.escape(fold(word))) if is_part else _whole_word(word) for word in words]
-    return _re2(frame.format("|".join(written))) if words else None
+    return Pattern(frame.format("|".join(written))) if words else None
 
 
 def _whole_word(word: str) -> str:
@@ -225,7 +213,7 @@ def _denied(row: Row, order: int) -> list[Detector]:
     words = row.some_texts("words", "words")
     if not all(fold(word).strip() for word in words):
         raise row.fault("words: none may be empty")
-    pattern = _re2("(?i)(?:" + "|".join(map(_whole_word, words)) + ")")
+    pattern = Pattern("(?i)(?:" + "|".join(map(_whole_word, words)) + ")")
     name = row.keys.get("name", _DENIED)
     return [] if action == "keep" else [Detector(name=name, pattern=pattern, action=action, order=order)]
 
@@ -238,10 +226,10 @@ def _in_text(row: Row, checks: Mapping[str, Validator], order: int) -> list[Dete
     if not check or action == "keep":
         return []
     names, suffixes = ([words_of(name) for name in row.texts(key, "field names")] for key in ("names", "suffixes"))
-    pattern = _re2(in_text(names, suffixes, _least_digits(row)))
+    pattern = Pattern(in_text(names, suffixes, _least_digits(row)))
     validate = replace(checks[check], restarts=False)
     name = row.keys["name"]
-    return [Detector(name, pattern, action, order, groups=pattern.groups, validate=validate)]
+    return [Detector(name, pattern, action, order, validate=validate)]
 
 
 def _least_digits(row: Row) -> int:
@@ -280,11 +268,11 @@ class _Allowances:
         """Return what a detector or field leaves alone, or None."""
         values = self._values.get(None, set()) | self._values.get(name, set())
         patterns = (*self._patterns.get(None, ()), *self._patterns.get(name, ()))
-        together = _re2(f"(?i)(?:{'|'.join(patterns)})") if patterns else None
+        together = Pattern(f"(?i)(?:{'|'.join(patterns)})") if patterns else None
         return Allowed(frozenset(values), together) if values or patterns else None
 
     def _pattern(self, pattern: str, row: Row) -> str:
-        _re2(f"(?i){pattern}", lambda message: row.fault(f"patterns: not RE2 syntax: {message}"))
+        _re2(f"(?i){pattern}", row)
         return f"(?:{pattern})"
 
 

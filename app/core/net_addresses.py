@@ -11,6 +11,9 @@ _TELLING_GROUP: Final = 3
 """Hex digits that some group of an address has, and no hour, octet or step of a slice."""
 
 _FULL: Final = 8
+_WHOLE: Final = frozenset((_FULL - 1, _FULL))
+"""Groups of an address that leaves none out; the last two may be an IPv4 address."""
+
 _MOST_GROUPS: Final = 12
 _GLUED: Final = 4
 """Groups of a run that may be none of the address, at either end: `12:30:45:fe80::1`."""
@@ -56,6 +59,8 @@ def ipv6(found: Candidate) -> Iterator[tuple[int, int]]:
     last = len(groups) - (1 if groups[-1] and found.after[:1].isalnum() else 0)
     for start in range(first, min(first + _GLUED, last)):
         for stop in range(last, max(last - _GLUED, start), -1):
+            if stop - start not in _WHOLE and "::" not in text:
+                continue
             whole = ":".join(groups[start:stop])
             # What stands behind a dot is an IPv4 address at its end, or follows a full stop.
             for written in dict.fromkeys((whole, whole.partition(".")[0])):

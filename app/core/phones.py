@@ -7,7 +7,7 @@ ones), so a shape that nothing else has, or a word that announces a number, is e
 import re
 from collections.abc import Callable, Iterator, Sequence
 from functools import cache
-from itertools import pairwise
+from operator import sub
 from string import ascii_uppercase
 from typing import Final
 
@@ -105,15 +105,14 @@ def trunk(found: Candidate) -> Iterator[tuple[int, int]]:
         if not few <= digits <= many:
             continue
         reading = _reading(found, end)
-        if (
-            reading.digits in _IN_ORDER
-            or ("." in reading.text and " " in reading.text and "/" not in reading.text)
-            or _counts_up(reading.text)
+        if reading.is_inside_longer(JOINTS) or (
+            "." in reading.text and " " in reading.text and "/" not in reading.text
         ):
             continue
         # Behind pairs another number makes a list of them; behind other groups it is what comes next.
-        is_list = reading.after[:1] in " /" and reading.after[1:].isdigit() and _PAIRS.fullmatch(reading.text)
-        if not reading.is_inside_longer(JOINTS) and not is_list:
+        if reading.after[:1] in " /" and reading.after[1:].isdigit() and _PAIRS.fullmatch(reading.text):
+            continue
+        if reading.digits not in _IN_ORDER and not _counts_up(reading.text):
             yield 0, end
 
 
@@ -210,9 +209,8 @@ def _is_decimal(text: str) -> bool:
 
 
 def _counts_up(text: str) -> bool:
-    numbers = [int(group) for group in _GROUP.findall(text)]
-    steps = {second - first for first, second in pairwise(numbers)}
-    return len(numbers) >= _LIST and len(steps) == 1
+    numbers = [*map(int, _GROUP.findall(text))]
+    return len(numbers) >= _LIST and len({*map(sub, numbers[1:], numbers)}) == 1
 
 
 def _is_price(found: Candidate) -> bool:

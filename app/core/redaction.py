@@ -108,7 +108,7 @@ def _indexes(detector: Detector, data: bytes, starts: Sequence[int]) -> Iterator
     """The texts that a detector's pattern touches. One match is enough to look at a text."""
     position = 0
     while position < len(data) and (match := detector.pattern.search(data, position)) is not None:
-        start, end = match.span()
+        start, end = match[0]
         behind = max(bisect_left(starts, end), bisect_right(starts, start))
         yield from range(bisect_right(starts, max(start, position)) - 1, behind)
         position = starts[behind]

@@ -7,6 +7,7 @@ from typing import Any, Final, Generic, TypeVar, Union
 
 from app.core.candidates import Validator
 from app.core.folding import fold
+from app.core.patterns import Pattern
 from app.core.pseudonyms import Pseudonyms
 
 T = TypeVar("T")
@@ -32,13 +33,13 @@ class Allowed:
 
     values: frozenset[str]
     """Folded and in lower case."""
-    pattern: Any
-    """Compiled, or None; it must match the whole value."""
+    pattern: Pattern | None
+    """It must match the whole value."""
 
     def __call__(self, value: str) -> bool:
         """Whether the list has the value; `value` is folded."""
         plain = value.casefold()
-        return plain in self.values or (self.pattern is not None and self.pattern.fullmatch(plain.encode()) is not None)
+        return plain in self.values or (self.pattern is not None and self.pattern.is_whole(plain.encode()))
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,24 +47,21 @@ class Detector:
     """One pattern of a row: what it is called and how it decides."""
 
     name: str
-    pattern: Any
-    """Compiled. Where it has groups, the first that takes part is what is found, and the rest only stands around it."""
+    pattern: Pattern
     action: str
     order: int
     """Place in the table; of two findings alike, the earlier row names it."""
     validate: Validator | None = None
-    context: Any = None
-    """A compiled pattern of the words of which one must stand close before, or right behind; None: none need stand."""
+    context: Pattern | None = None
+    """The words of which one must stand close before, or right behind; None: none need stand."""
     context_place: int | None = None
     """The context's place in `Rules.any_of`."""
-    unless: Any = None
-    """A compiled pattern of the words of which none may stand close before."""
-    not_after: Any = None
-    """A compiled pattern that must not match what stands before, up to the match."""
-    not_before: Any = None
-    """A compiled pattern that must not match what stands right behind."""
-    groups: int = 0
-    """How many groups the pattern has."""
+    unless: Pattern | None = None
+    """The words of which none may stand close before."""
+    not_after: Pattern | None = None
+    """What must not match what stands before, up to the match."""
+    not_before: Pattern | None = None
+    """What must not match what stands right behind."""
     numbers: bool = False
     allowed: Allowed | None = None
 
@@ -111,8 +109,8 @@ class Rules:
     is looked for by itself, which for a few takes less than compiling a set."""
     fields: NameTable[FieldRule]
     exempt: NameTable[frozenset[str]]
-    marks: Any = field(default=None, repr=False)
-    """A compiled pattern of what redaction leaves in a value's place: no detector looks into it."""
+    marks: Pattern | None = field(default=None, repr=False)
+    """What redaction leaves in a value's place: no detector looks into it."""
     policies: Mapping[str, PolicyTree] = field(default_factory=dict)
     """By event type; `*` is for those that are not listed."""
     pseudonyms: Pseudonyms | None = field(default=None, repr=False)

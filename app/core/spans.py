@@ -9,9 +9,10 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
-from typing import Any, Final
+from typing import Final, NamedTuple
 
 from app.core.candidates import Candidate, Validator
+from app.core.patterns import Pattern
 from app.core.rules import Detector
 
 CONTEXT_BYTES: Final = 48
@@ -46,8 +47,7 @@ _MARKS: Final = re.compile(rb"\[(?:REDACTED[A-Z0-9_]{0,40}|[A-Z][A-Z0-9_]{0,31}:
 _WORD = re.compile(rb"\w")
 
 
-@dataclass(frozen=True, slots=True)
-class Span:
+class Span(NamedTuple):
     """Bytes from `start` to `end` that `detector` names."""
 
     start: int
@@ -63,7 +63,9 @@ class Budget:
     unasked: int = 0
 
 
-def find(data: bytes, detectors: Sequence[Detector], marks: Any, *, is_number: bool, budget: Budget) -> list[Span]:
+def find(
+    data: bytes, detectors: Sequence[Detector], marks: Pattern | None, *, is_number: bool, budget: Budget
+) -> list[Span]:
     """Return what the detectors find in folded text, in order and without overlap.
 
     Overlapping spans become one, named by the longest of them (of equals, by the earlier row). `marks` recognises
@@ -80,7 +82,7 @@ def find(data: bytes, detectors: Sequence[Detector], marks: Any, *, is_number: b
                 spans += found
                 taken = _Taken(spans)
     if spans and marks is not None and b"[" in data:
-        spans = list(_outside(data, spans, [match.span() for match in marks.finditer(data)]))
+        spans = list(_outside(data, spans, [*marks.all_in(data)]))
     return _merged(spans) if len(spans) > 1 else spans
 
 
@@ -125,10 +127,10 @@ def _context_words(data: bytes, detector: Detector, known: dict[str, _Words]) ->
     """
     if detector.context is None:
         return None
-    source: str = detector.context.pattern
+    source = detector.context.pattern
     if source not in known:
         searched = _MARKS.sub(_blanked, data) if b"[" in data else data
-        spans = [match.span() for match in detector.context.finditer(searched)]
+        spans = [*detector.context.all_in(searched)]
         known[source] = _Words([start for start, _ in spans], [end for _, end in spans])
     return known[source]
 
@@ -146,9 +148,9 @@ def _of_detector(
     is_reading = validator is not None and validator.locate is not None and not validator.finds_many
     readings_of = detector.name if is_reading and detector.context is None else None
     while position < len(data) and (match := detector.pattern.search(data, position)) is not None:
-        start, end = _found(match, detector.groups)
+        whole, (start, end) = match
         if start == end:
-            position = max(end, match.end()) + 1
+            position = max(end, whole[1]) + 1
             continue
         position = end
         known_end = taken.end_of(start, end, readings_of)
@@ -158,7 +160,8 @@ def _of_detector(
         if words is not None and not _is_announced(words, data, start, end):
             continue
         is_out_of_place = False
-        for first, last in _checked(validator, data, start, end, done):
+        for behind_start, behind_end in _checked(validator, data, start, end, done):
+            first, last = start + behind_start, start + behind_end
             if not _is_in_place(detector, data, start, end):
                 is_out_of_place = True
                 break
@@ -173,37 +176,29 @@ def _of_detector(
             position = _next_group(data, start, end)
 
 
-def _found(match: Any, groups: int) -> tuple[int, int]:
-    """The span of the first group that takes part, or of the whole match where the pattern has no group."""
-    for group in range(1, groups + 1):
-        span: tuple[int, int] = match.span(group)
-        if span[0] >= 0:
-            return span
-    whole: tuple[int, int] = match.span()
-    return whole
-
-
-def _checked(validator: Validator | None, data: bytes, start: int, end: int, done: int) -> Iterator[tuple[int, int]]:
+def _checked(validator: Validator | None, data: bytes, start: int, end: int, done: int) -> Iterable[tuple[int, int]]:
     """What of the candidate its check lets through: values, or readings of one, of which the first good one holds.
 
-    What was found up to `done` does not count as what stands before.
+    Places count from the candidate's start. What was found up to `done` does not count as what stands before.
     """
     if validator is None:
-        yield start, end
-    elif validator.locate is not None:
-        for first, last in validator.locate(_candidate(data, start, end, done)):
-            yield start + first, start + last
-    elif validator.check(_candidate(data, start, end, done)):
-        yield start, end
+        return ((0, end - start),)
+    candidate = _candidate(data, start, end, done)
+    if validator.locate is not None:
+        return validator.locate(candidate)
+    return ((0, end - start),) if validator.check(candidate) else ()
 
 
 def _is_in_place(detector: Detector, data: bytes, start: int, end: int) -> bool:
     """Whether the words around a candidate, but those of a context, say that it is what the detector is after."""
+    if detector.not_before is not None and detector.not_before.stands_at(data, end):
+        return False
+    if detector.unless is None and detector.not_after is None:
+        return True
     ahead = data[max(0, start - CONTEXT_BYTES) : start]
     return not (
-        (detector.unless is not None and detector.unless.search(ahead) is not None)
-        or (detector.not_after is not None and detector.not_after.search(ahead) is not None)
-        or (detector.not_before is not None and detector.not_before.match(data, end) is not None)
+        (detector.unless is not None and detector.unless.occurs_in(ahead))
+        or (detector.not_after is not None and detector.not_after.occurs_in(ahead))
     )
 
 
@@ -229,9 +224,9 @@ def _with_tail(validator: Validator, data: bytes, end: int) -> int:
 
 def _candidate(data: bytes, start: int, end: int, done: int) -> Candidate:
     return Candidate(
-        text=data[start:end].decode(errors="replace"),
-        before=data[max(done, start - 2, 0) : start].decode(errors="ignore"),
-        after=data[end : end + 2].decode(errors="ignore"),
+        data[start:end].decode("utf-8", "replace"),
+        data[max(done, start - 2) : start].decode("utf-8", "ignore"),
+        data[end : end + 2].decode("utf-8", "ignore"),
     )
 
 

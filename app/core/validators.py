@@ -7,7 +7,7 @@ import math
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import pairwise
+from operator import sub
 from typing import Final
 
 from app.core import account_numbers, net_addresses, phones
@@ -31,6 +31,7 @@ _SHORTEST_SESSION: Final = 4
 _HEX = re.compile(r"(?:0[xX])?[0-9a-fA-F]+")
 _WORDLIKE = re.compile(r"[A-Z]?[a-z]{3,}|[A-Z]{4,}")
 
+_STEPS: Final = frozenset({-1, 0, 1})
 _STEPS_SHARE: Final = 0.5
 """Of what is drawn at random a fifth or less."""
 
@@ -58,7 +59,7 @@ def told_session(found: Candidate) -> Iterator[tuple[int, int]]:
 
 def high_entropy(found: Candidate) -> bool:
     """Letters and digits that look drawn at random: no word, no number, no run of one sign, nothing in hex."""
-    return _is_random(found) and _HEX.fullmatch(found.text) is None
+    return _HEX.fullmatch(found.text) is None and _is_random(found)
 
 
 def hex_key(found: Candidate) -> bool:
@@ -76,7 +77,7 @@ def hex_digest(found: Candidate) -> bool:
 def mixed_case(found: Candidate) -> bool:
     """Small and capital letters and digits mixed, as in base 58: no word, no number, no hex."""
     text = found.text
-    return _is_random(found) and not text.islower() and not text.isupper() and _HEX.fullmatch(text) is None
+    return not text.islower() and not text.isupper() and _HEX.fullmatch(text) is None and _is_random(found)
 
 
 def validators(phone_regions: Sequence[str]) -> Mapping[str, Validator]:
@@ -127,13 +128,14 @@ def _is_random(found: Candidate) -> bool:
 
 def _counts_up(text: str) -> bool:
     """Whether most signs are the one before or the next to it: `112233445566`, `abcdef`."""
-    steps = sum(abs(ord(second) - ord(first)) <= 1 for first, second in pairwise(text))
+    codes = [*map(ord, text)]
+    steps = sum(map(_STEPS.__contains__, map(sub, codes[1:], codes)))
     return steps > _STEPS_SHARE * len(text)
 
 
 def _is_wordy(text: str) -> bool:
     words = sum(len(word) for word in _WORDLIKE.findall(text))
-    digits = sum(sign.isdigit() for sign in text)
+    digits = sum(map(str.isdigit, text))
     return words > _WORDS_SHARE * len(text) and digits < _DIGITS_SHARE * len(text)
 
 
@@ -143,4 +145,4 @@ def _hex_digits(found: Candidate) -> str:
 
 def _bits_per_sign(text: str) -> float:
     size = len(text)
-    return -sum(n / size * math.log2(n / size) for n in Counter(text).values())
+    return math.log2(size) - sum(n * math.log2(n) for n in Counter(text).values() if n > 1) / size

@@ -339,6 +339,18 @@ def test_each_text_stands_for_itself(rules: Rules, texts: list[str], wanted: lis
 
 
 @pytest.mark.parametrize(
+    ("text", "wanted"),
+    [
+        ("4111 2026/411111 1111111111", "4111 2026/[REDACTED_CREDIT_CARD]"),
+        ("12/34/41 11 11 11 11 11 11 11/56", "12/34/[REDACTED_CREDIT_CARD]/56"),
+        ("1/411111 1111111112/2/411111 11111111 11", "1/411111 1111111112/2/[REDACTED_CREDIT_CARD]"),
+    ],
+)
+def test_a_card_that_is_oddly_grouped_is_found_behind_other_numbers(rules: Rules, text: str, wanted: str) -> None:
+    assert redact(text, rules).value == wanted
+
+
+@pytest.mark.parametrize(
     "number",
     [
         *(0, 1, -1, 150, 4111111111111112, 1756895400, 1756895400000, 1756895400000000000, 4111111111111111.5, 0.7),
