@@ -25,7 +25,8 @@ _ESCAPED: Final = {"n": "\n", "r": "\r", "t": "\t"}
 
 # The underscore first: a search for one byte is fast. Inside a token an underscore is a sign like any other.
 _OPENING: Final = re.compile(rb"_(?<![^\s\x22\x27(*>]_)(?=[0-9A-Za-z+(])")
-_CLOSING: Final = re.compile(rb"_(?<=[0-9A-Za-z]_)(?![0-9A-Za-z_\x80-\xff-])")
+# One before a dot or a sign of base 64 that a token goes on behind closes nothing.
+_CLOSING: Final = re.compile(rb"_(?<=[0-9A-Za-z]_)(?![0-9A-Za-z_\x80-\xff-]|[.~+/=][0-9A-Za-z_-])")
 
 _IDEOGRAPHIC_FULL_STOP: Final = "\u3002"
 """A dot in a domain name (IDNA, UTS 46)."""

@@ -338,6 +338,13 @@ def test_each_text_stands_for_itself(rules: Rules, texts: list[str], wanted: lis
     assert redact(texts, rules).value == wanted
 
 
+def test_underscores_inside_a_token_are_no_emphasis(rules: Rules) -> None:
+    token = "_km--wd6LDBY8JXCJ.gSfPPvjSu_.NNkRKH_3f.mhv4NiErAwXb8_Ya9PF6A"
+    value = redact(f"{{Bearer {token} and more", rules).value
+    assert not any(part in value for part in ("km--wd6", "NNkRKH", "mhv4Ni", "Ya9PF6A")), value
+    assert value.endswith(" and more")
+
+
 @pytest.mark.parametrize(
     ("text", "wanted"),
     [
