@@ -122,7 +122,9 @@ def _with_digit(chance: Chance, size: int) -> str:
 
 def _assigned(chance: Chance) -> Canary:
     name = chance.choice(("password=", "password: ", "pwd=", "api_key=", "token: ", "client_secret="))
-    value = chance.mixed(14)
+    value = (
+        chance.mixed(14) if chance.maybe(0.6) else chance.mixed(6) + chance.some("äößéłñшдя密語", 4) + chance.mixed(6)
+    )
     return Canary("assigned", f"{name}{value}", value)
 
 

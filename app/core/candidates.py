@@ -27,25 +27,33 @@ class Candidate(NamedTuple):
 
     def is_inside_longer(self, joints: str) -> bool:
         """Whether a digit stands at either side, at once or beyond one joint: `1.2.3.4` in `1.2.3.4.5`."""
-        before, after = self.before, self.after
+        _, before, after = self
         return (
-            self.touches_digit
-            or (before[-1:] in joints and before[:1].isdigit() and len(before) > 1)
-            or (after[:1] in joints and after[1:].isdigit())
+            before[-1:].isdigit()
+            or after[:1].isdigit()
+            or (len(before) > 1 and before[1] in joints and before[0].isdigit())
+            or (len(after) > 1 and after[0] in joints and after[1].isdigit())
         )
+
+
+Check = Callable[[Candidate], bool]
+"""Says whether a candidate is a value; a pure function of it."""
+
+Locate = Callable[[Candidate], Iterator[tuple[int, int]]]
+"""Says where in a candidate (ASCII) values may stand; a pure function of it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Validator:
     """A check, and how it is used."""
 
-    check: Callable[[Candidate], bool] = bool
-    ask: Callable[[Candidate], bool] | None = None
+    check: Check = bool
+    ask: Check | None = None
     """What `check` or `locate` lets through is asked here too: numbering plans, a bounded number of times a KB."""
     questions: int = 1
-    """How many plans one `ask` asks, 20 us each."""
-    locate: Callable[[Candidate], Iterator[tuple[int, int]]] | None = None
-    """Instead of `check`: where in the candidate (ASCII) values may stand."""
+    """How many of them one `ask` counts as."""
+    locate: Locate | None = None
+    """Instead of `check`."""
     finds_many: bool = False
     """Whether `locate` yields values, in order and without overlap; else readings of one value, the best one first."""
     tail: re.Pattern[bytes] | None = None

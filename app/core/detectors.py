@@ -46,6 +46,7 @@ _DETECTOR_KEYS = frozenset(
         "unless",
         "not_after",
         "not_before",
+        "starts_word",
         "numbers",
         "action",
         "finds",
@@ -128,7 +129,7 @@ def _detectors(row: Row, checks: Mapping[str, Validator], order: int) -> list[De
     validate = row.keys.get("validate")
     if validate is not None and (not isinstance(validate, str) or validate not in checks):
         raise row.fault(f"validate: unknown check{slip(str(validate), checks)}; there are {', '.join(sorted(checks))}")
-    numbers = row.flag("numbers")
+    numbers, starts_word = row.flag("numbers"), row.flag("starts_word")
     context = _words(row, "context", _AS_PART, is_part=True)
     unless = _words(row, "unless", _AS_PART, is_part=True)
     not_after = _words(row, "not_after", r"(?i)(?:{})[ :=\"'#.]{{0,8}}\z")
@@ -147,6 +148,7 @@ def _detectors(row: Row, checks: Mapping[str, Validator], order: int) -> list[De
             unless=unless,
             not_after=not_after,
             not_before=not_before,
+            starts_word=starts_word,
             numbers=numbers,
         )
         for place, pattern in enumerate(patterns)

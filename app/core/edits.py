@@ -1,5 +1,6 @@
 """What redaction changes in a JSON value: gathered first, then applied to a copy, with the places of what was found."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple
 
@@ -28,8 +29,8 @@ class _Change:
 class _Found(NamedTuple):
     order: int
     """Place in the document."""
-    finding: Finding
-    """Its place is the one in the value as it came."""
+    findings: Sequence[Finding]
+    """Their place is the one in the value as it came."""
 
 
 @dataclass(slots=True)
@@ -53,9 +54,9 @@ class Edits:
         self._at(path).is_dropped = True
         self._above(path).is_reshaped = True
 
-    def found(self, order: int, path: Path, detector: str, action: str, length: int) -> None:
-        """Note a finding; `order` is its place in the document."""
-        self._found.append(_Found(order, Finding(path, detector, action, length)))
+    def found(self, order: int, findings: Sequence[Finding]) -> None:
+        """Note what was found at one place; `order` is the place's in the document."""
+        self._found.append(_Found(order, findings))
 
     def apply(self, value: Any, unasked: int) -> RedactedPayload:
         """Return the value as changed; what is not changed is shared with the value as it came."""
@@ -64,7 +65,7 @@ class Edits:
         renamed: dict[Path, str] = {}
         changed = _rebuilt(value, None, self._root, renamed)
         self._found.sort(key=_order_of)
-        findings = [found.finding for found in self._found]
+        findings = [finding for found in self._found for finding in found.findings]
         if renamed:
             places: dict[Path, Place] = {None: None}
             findings = [found._replace(place=_place(found.place, renamed, places)) for found in findings]

@@ -1,25 +1,17 @@
-"""Telephone numbers: what a shape says by itself, and what a country's numbering plan (libphonenumber) says of it.
+"""Telephone numbers: what a shape says by itself, or beside a word; what plans say of it is `core.numbering`'s.
 
 Plans know which numbers have been given out; people also write numbers that none knows (drama's, tests', mistyped
 ones), so a shape that nothing else has, or a word that announces a number, is enough.
 """
 
 import re
-from collections.abc import Callable, Iterator, Sequence
-from functools import cache
+from collections.abc import Iterator, Sequence
 from operator import sub
 from string import ascii_uppercase
 from typing import Final
 
-import phonenumbers
-
 from app.core.candidates import JOINTS, Candidate
-
-REGIONS: Final = frozenset(phonenumbers.SUPPORTED_REGIONS)
-"""ISO 3166 codes of the countries whose numbering plans are known."""
-
-_FEW, _MANY = 7, 15
-"""Digits of a number with its country code (E.164)."""
+from app.core.numbering import MOST_DIGITS, country_code, may_be_given_out
 
 _LOCAL: Final = 6
 """The fewest digits of a number that is announced by a word: a local one."""
@@ -41,7 +33,6 @@ _YEARS: Final = re.compile(r"(?:1[5-9]|20)\d\d ?[-/] ?(?:1[5-9]|20)?\d\d")
 _QUAD: Final = re.compile(r"\d{1,3}(?:\.\d{1,3}){3}")
 _VERSION: Final = re.compile(r"\d+\.\d\.\d+(?:\.\d+)*")
 _DECIMALS: Final = re.compile(r"\d+\.\d+(?:[ /-]+\d+\.\d+)*")
-_NANP_GROUPS: Final = re.compile(r"\d{3} \d{3}[ -]\d{4}")
 _JOINED: Final = frozenset(":.,-/")
 """In front of 00, these say that it is the end of a time or a number."""
 
@@ -72,11 +63,11 @@ def international(found: Candidate) -> Iterator[tuple[int, int]]:
         digits = _digits(text[:end]).removeprefix("00") if text[0] == "0" else _digits(text[:end])
         if text[0] == "0" and text[end : end + 1] in JOINTS and text[end + 1 : end + 2].isdigit():
             continue  # an order's number in groups
-        if _may_be_given_out(digits) and not (text[:end].isdigit() and digits[0] == "1"):
+        if may_be_given_out(digits) and not (text[:end].isdigit() and digits[0] == "1"):
             # Ten digits behind 001 without a space are as well a number that zeros fill up.
             yield 0, end
             return
-        if not plausible and text[0] == "+" and _PLAIN_ENOUGH <= len(digits) <= _MANY and _country_code(digits):
+        if not plausible and text[0] == "+" and _PLAIN_ENOUGH <= len(digits) <= MOST_DIGITS and country_code(digits):
             plausible = end
     if plausible:
         yield 0, plausible
@@ -96,24 +87,32 @@ def trunk(found: Candidate) -> Iterator[tuple[int, int]]:
     Yields readings without the last groups too: what stands behind a number is no part of it.
     """
     few, many = 9, 11
-    text, before = found.text, found.before
-    if (before[-1:] == "-" and before[:1].isalnum()) or _DATE.match(text) is not None:
+    text, before, _ = found
+    if len(before) > 1:
+        first, last = before[0], before[1]
+        if (last == "-" and first.isalnum()) or (last in " /" and first.isdigit() and text[0] != "("):
+            return
+    if _DATE.match(text) is not None:
         return
-    if before[-1:] in " /" and before[:1].isdigit() and len(before) > 1 and text[0] != "(":
-        return
-    for end, digits in _readings(text):
-        if not few <= digits <= many:
-            continue
-        reading = _reading(found, end)
-        if reading.is_inside_longer(JOINTS) or (
-            "." in reading.text and " " in reading.text and "/" not in reading.text
-        ):
-            continue
-        # Behind pairs another number makes a list of them; behind other groups it is what comes next.
-        if reading.after[:1] in " /" and reading.after[1:].isdigit() and _PAIRS.fullmatch(reading.text):
-            continue
-        if reading.digits not in _IN_ORDER and not _counts_up(reading.text):
-            yield 0, end
+    for end, groups in _readings(text):
+        digits = "".join(groups)
+        if len(digits) < few:
+            return
+        if len(digits) <= many and digits not in _IN_ORDER and not _counts_up(groups):
+            reading = _reading(found, end)
+            if not reading.is_inside_longer(JOINTS) and not _is_other(reading, groups):
+                yield 0, end
+
+
+def _is_other(reading: Candidate, groups: Sequence[str]) -> bool:
+    """Whether it is a decimal in a row of numbers, pairs that go on as a list, or ends with the next city code."""
+    text, _, after = reading
+    if "." in text and " " in text and "/" not in text:
+        return True
+    # Behind other groups a number is what comes next.
+    if after[:1] not in " /" or not after[1:].isdigit():
+        return False
+    return (after[0] == "/" and groups[-1][0] == "0") or _PAIRS.fullmatch(text) is not None
 
 
 def announced(found: Candidate) -> Iterator[tuple[int, int]]:
@@ -124,36 +123,24 @@ def announced(found: Candidate) -> Iterator[tuple[int, int]]:
         return
     if any(form.match(found.text) for form in (_DATE, _YEARS)):
         return
-    for end, digits in _readings(found.text):
+    for end, groups in _readings(found.text):
         reading = _reading(found, end)
         if (
-            _LOCAL <= digits <= _MANY
+            _LOCAL <= sum(map(len, groups)) <= MOST_DIGITS
             and not reading.is_inside_longer(JOINTS)
             and not any(form.fullmatch(reading.text) for form in (_QUAD, _VERSION, _DECIMALS))
         ):
             yield 0, end
 
 
-def known_in(regions: Sequence[str]) -> Callable[[Candidate], bool]:
-    """Return the question to the numbering plans of `regions` (ISO 3166-1 alpha-2)."""
-
-    def ask(found: Candidate) -> bool:
-        # Ten digits grouped 3-3-4 are North American; other plans write a trunk 0 in front.
-        asked = ["US"] if _NANP_GROUPS.fullmatch(found.text) else regions
-        return any(_is_valid(found.text, region) for region in asked)
-
-    return ask
-
-
-def _readings(text: str) -> list[tuple[int, int]]:
-    """The ends of a candidate's groups, the last first, and how many digits stand before each."""
-    readings, digits = [], 0
-    for group in _GROUP.finditer(text):
-        digits += group.end() - group.start()
-        readings.append((group.end(), digits))
-    if text and not text[-1].isdigit():
-        readings.append((len(text), digits))
-    return readings[::-1]
+def _readings(text: str) -> Iterator[tuple[int, Sequence[str]]]:
+    """The ends of a candidate and of its groups, the last first, and the groups that stand before each."""
+    groups = _GROUP.findall(text)
+    yield len(text), groups
+    ends = [group.end() for group in _GROUP.finditer(text)]
+    for count in range(len(ends), 0, -1):
+        if ends[count - 1] < len(text):
+            yield ends[count - 1], groups[:count]
 
 
 def _reading(found: Candidate, end: int) -> Candidate:
@@ -176,31 +163,6 @@ def _digits(text: str) -> str:
     return "".join(_GROUP.findall(_TRUNK.sub("", text)))
 
 
-def _may_be_given_out(digits: str) -> bool:
-    """Whether a country code is followed by as many digits as that country's numbers have."""
-    code = _country_code(digits)
-    if not code or len(digits) > _MANY:
-        return False
-    rest, lengths = digits[len(code) :], _lengths(int(code))
-    return len(rest) in lengths or (rest[:1] == "0" and len(rest) - 1 in lengths)
-
-
-def _country_code(digits: str) -> str:
-    codes = phonenumbers.COUNTRY_CODE_TO_REGION_CODE
-    return next((digits[:size] for size in (1, 2, 3) if digits[:size] and int(digits[:size]) in codes), "")
-
-
-@cache
-def _lengths(code: int) -> frozenset[int]:
-    """How many digits the numbers behind a country code have (libphonenumber's "possible lengths")."""
-    found: set[int] = set()
-    for region in phonenumbers.COUNTRY_CODE_TO_REGION_CODE[code]:
-        plan = phonenumbers.PhoneMetadata.metadata_for_region_or_calling_code(code, region)
-        if plan is not None and plan.general_desc is not None:
-            found.update(plan.general_desc.possible_length)
-    return frozenset(size for size in found if size >= _LOCAL)
-
-
 def _is_decimal(text: str) -> bool:
     """Whether it is a decimal number with its sign: `+48.8566`; `+1.5558675309` is how registries write a number."""
     whole, dot, part = text[1:].partition(".")
@@ -208,18 +170,13 @@ def _is_decimal(text: str) -> bool:
     return bool(dot) and whole.isdigit() and part.isdigit() and len(part) < few
 
 
-def _counts_up(text: str) -> bool:
-    numbers = [*map(int, _GROUP.findall(text))]
-    return len(numbers) >= _LIST and len({*map(sub, numbers[1:], numbers)}) == 1
+def _counts_up(groups: Sequence[str]) -> bool:
+    if len(groups) < _LIST:
+        return False
+    numbers = [*map(int, groups)]
+    return len({*map(sub, numbers[1:], numbers)}) == 1
 
 
 def _is_price(found: Candidate) -> bool:
     """An amount: behind a currency, or with cents behind a comma."""
     return not _CURRENCIES.isdisjoint(found.before) or (found.after[:1] == "," and found.after[1:].isdigit())
-
-
-def _is_valid(text: str, region: str) -> bool:
-    try:
-        return phonenumbers.is_valid_number_for_region(phonenumbers.parse(text, region), region)
-    except phonenumbers.NumberParseException:
-        return False

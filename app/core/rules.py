@@ -3,6 +3,7 @@
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any, Final, Generic, TypeVar, Union
 
 from app.core.candidates import Validator
@@ -12,9 +13,7 @@ from app.core.pseudonyms import Pseudonyms
 
 T = TypeVar("T")
 
-MARK: Final = "[REDACTED_"
-"""How what was redacted begins."""
-
+_MARK: Final = "[REDACTED_"
 _REDACTED = re.compile(r"\[REDACTED_[A-Z0-9_]+\]")
 
 _SUFFIX_WORDS: Final = 6
@@ -62,8 +61,16 @@ class Detector:
     """What must not match what stands before, up to the match."""
     not_before: Pattern | None = None
     """What must not match what stands right behind."""
+    starts_word: bool = False
+    """Whether no letter or digit may stand right before."""
     numbers: bool = False
     allowed: Allowed | None = None
+
+    @property
+    def is_sure(self) -> bool:
+        """Whether whatever the pattern matches is found: nothing else is asked."""
+        asked = (self.validate, self.context, self.unless, self.not_after, self.not_before, self.allowed)
+        return all(one is None for one in asked)
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,6 +151,12 @@ class Rules:
         if not self.policies or event is None:
             return None
         return self.policies.get(event) or self.policies.get("*")
+
+
+@cache
+def mark_of(name: str) -> str:
+    """Return what stands in a value's place; names are the table's own, and few."""
+    return f"{_MARK}{name.upper()}]"
 
 
 def names_of(detectors: tuple[Detector, ...], fields: NameTable[FieldRule]) -> frozenset[str]:

@@ -10,11 +10,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from operator import sub
 from typing import Final
 
-from app.core import account_numbers, net_addresses, phones
+from app.core import account_numbers, net_addresses, numbering, phones
 from app.core.candidates import Candidate, Validator
 from app.core.secret_checks import SECRET_CHECKS, told_password_located, without_parameters
 
-PHONE_REGIONS: Final = phones.REGIONS
+PHONE_REGIONS: Final = numbering.REGIONS
 
 MIN_ENTROPY_BITS: Final = 3.0
 """Shannon bits a character: 32 random hex digits give about 3.6, English run together about 4 but without digits."""
@@ -99,8 +99,8 @@ def validators(phone_regions: Sequence[str]) -> Mapping[str, Validator]:
         "phone_international": Validator(locate=phones.international, restarts=False, tail=phones.EXTENSION),
         "phone_national": Validator(
             locate=phones.trunk,
-            ask=phones.known_in(phone_regions),
-            questions=len(phone_regions),
+            ask=numbering.known_in(phone_regions),
+            questions=1 + len(phone_regions) // numbering.PLANS_A_QUESTION,
             tail=phones.EXTENSION,
         ),
         "phone_shape": Validator(phones.shape, tail=phones.EXTENSION),

@@ -6,9 +6,10 @@ from typing import Any, Final, NamedTuple
 import orjson
 
 from app.core.edits import Edits, Path
+from app.core.events import Finding
 from app.core.folding import fold, fold_bytes
 from app.core.pseudonyms import is_mark
-from app.core.rules import MARK, FieldRule, PolicyTree, Rules
+from app.core.rules import FieldRule, PolicyTree, Rules, mark_of
 
 MIN_NUMBER: Final = 10**11
 """The smallest JSON number a detector could mean: 12 digits, the shortest card."""
@@ -174,7 +175,7 @@ class Walk:
         if text is not None:
             if rule.allowed is not None and rule.allowed(fold(text)):
                 return
-            if text.startswith("[") and (text == f"{MARK}{rule.name.upper()}]" or is_mark(text, rule.name)):
+            if text.startswith("[") and (text == mark_of(rule.name) or is_mark(text, rule.name)):
                 return  # what was redacted before is not found again
         replaced, action = replacement(rule.name, rule.action, as_text(member), self._rules)
         self.edits.replace(path, replaced)
@@ -192,7 +193,7 @@ class Walk:
     def _digest(self, value: Any) -> Any:
         text = as_text(value)
         if self._rules.digests is None:
-            return f"{MARK}{POLICY.upper()}]"
+            return mark_of(POLICY)
         return {"digest": self._rules.digests.digest(text), "length": len(text)}
 
     def _add(
@@ -205,7 +206,7 @@ class Walk:
 
     def _found_whole(self, value: Any, path: Path, name: str, action: str) -> None:
         length = len(value) if isinstance(value, str) else len(str(value))
-        self.edits.found(2 * len(self.texts), path, name, action, length)
+        self.edits.found(2 * len(self.texts), [Finding(path, name, action, length)])
 
     def _plan(self, name: str) -> _Plan:
         rules = self._rules
@@ -226,7 +227,7 @@ def replacement(name: str, action: str, value: str, rules: Rules) -> tuple[str, 
         return "", action
     if action == "pseudonymise" and rules.pseudonyms is not None:
         return rules.pseudonyms.mark(name, value), action
-    return f"{MARK}{name.upper()}]", "redact"
+    return mark_of(name), "redact"
 
 
 def as_text(value: Any) -> str:

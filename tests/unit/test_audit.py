@@ -12,12 +12,14 @@ import pytest
 from app import audit as audit_module
 from app.adapters.prometheus import PrometheusTelemetry
 from app.audit import Audit
+from app.core.candidates import Candidate
 from app.core.detectors import load_rules
 from app.core.events import Redacted, seal
 from app.core.kpi import Observer
 from app.core.kpi_table import load_kpis
 from app.core.loki import Streams
 from app.core.metrics import COUNTERS
+from app.core.numbering import known_in
 from app.core.pseudonyms import PseudonymKey, Pseudonyms
 from app.core.recent import RecentIds
 from app.core.redaction import redact
@@ -43,10 +45,11 @@ SHIPPED = (ROOT / "config" / "detectors.toml").read_text(encoding="utf-8")
 KPIS = load_kpis((ROOT / "config" / "kpis.toml").read_text(encoding="utf-8"), COUNTERS)
 KEYS = Pseudonyms([PseudonymKey("k1", b"0123456789abcdef")])
 
+KNOWN = known_in(["US", "GB", "DE", "FR", "IN", "AU"])
 BOB = "bob@example.org"
 CARD = "4111-1111-1111-1111"
-# They look like telephone numbers; no plan of the shipped regions knows them.
-UNKNOWN = ["00339 621723", "01552 142905", "00565 409666", "0060-100085", "01186 276277"]
+# They look like telephone numbers; no plan of the shipped regions knows them, and none is asked about twice.
+UNKNOWN = [text for number in range(200, 800) if not KNOWN(Candidate(text := f"01{number} 142905", "", ""))][:50]
 
 # Found under every name, `event_id` too, where numbers are left alone.
 TOKEN = "glpat-Zx8Qw3Er5Ty7Ui9Op1As"
@@ -447,7 +450,7 @@ def test_pseudonyms_and_digests_are_no_leaks(tmp_path: Path) -> None:
 
 def test_numbers_that_a_plan_does_not_know_are_no_leaks(tmp_path: Path, rules: Rules) -> None:
     """The first search asked about all of them; the second may ask less often, since a long secret is a short mark."""
-    payload = {"t": [f"a {text} b" for text in UNKNOWN * 2], "s": "Bearer " + "aB3dE5" * 150}
+    payload = {"t": [f"a {text} b" for text in UNKNOWN], "s": "Bearer " + "aB3dE5" * 150}
     once = redact(payload, rules)
     assert redact(once.value, rules).unasked > 0
     site = Site(tmp_path, rules)
@@ -458,7 +461,7 @@ def test_numbers_that_a_plan_does_not_know_are_no_leaks(tmp_path: Path, rules: R
 
 def test_numbers_that_no_plan_was_asked_about_are_counted(tmp_path: Path, rules: Rules) -> None:
     """Where findings are: once an event is kept, and not again for a duplicate."""
-    payload = {"t": [f"a {text} b" for text in UNKNOWN * 5]}
+    payload = {"t": [f"a {text} b" for text in UNKNOWN]}
     unasked = redact(payload, rules).unasked
     assert unasked > 0
     site = Site(tmp_path, rules)
@@ -471,7 +474,7 @@ def test_numbers_that_no_plan_was_asked_about_are_counted(tmp_path: Path, rules:
 def test_numbers_that_no_plan_was_asked_about_count_also_where_something_leaked(tmp_path: Path, rules: Rules) -> None:
     """Those of both searches: each has replaced its own."""
     first = load_rules(_keeping_addresses())
-    payload = {"t": [f"a {text} b" for text in UNKNOWN * 5], "to": BOB}
+    payload = {"t": [f"a {text} b" for text in UNKNOWN], "to": BOB}
     once = redact(payload, first)
     again = redact(once.value, rules)
     assert once.unasked > 0

@@ -338,6 +338,25 @@ def test_each_text_stands_for_itself(rules: Rules, texts: list[str], wanted: lis
     assert redact(texts, rules).value == wanted
 
 
+@pytest.mark.parametrize(
+    ("text", "wanted"),
+    [
+        ('{"password":"pässwörd123"}', '{"password":"[REDACTED_PASSWORD]"}'),
+        ("密码: 机密文件12345", "密码: [REDACTED_PASSWORD]"),
+        ("Passwort: Schöne-Tür-77", "Passwort: [REDACTED_PASSWORD]"),
+        ('{"full_name":"山田太郎"}', '{"full_name":"[REDACTED_PERSON_NAME]"}'),
+        ('{"full_name":"Jörg Müller"}', '{"full_name":"[REDACTED_PERSON_NAME]"}'),
+        ('{"api_key":"schlüssel-äöü-123456"}', '{"api_key":"[REDACTED_API_KEY]"}'),
+        ("postgres://app:pässwört9@db/x", "postgres://app:[REDACTED_PASSWORD]@db/x"),
+        ("my password is größe-1.", "my password is [REDACTED_PASSWORD]."),
+        ("x?password=größe1&page=3", "x?password=[REDACTED_PASSWORD]&page=3"),
+    ],
+)
+def test_a_value_that_is_not_ascii_goes_whole(rules: Rules, text: str, wanted: str) -> None:
+    """Checks count characters, and what is searched are bytes."""
+    assert redact(text, rules).value == wanted
+
+
 def test_underscores_inside_a_token_are_no_emphasis(rules: Rules) -> None:
     token = "_km--wd6LDBY8JXCJ.gSfPPvjSu_.NNkRKH_3f.mhv4NiErAwXb8_Ya9PF6A"
     value = redact(f"{{Bearer {token} and more", rules).value

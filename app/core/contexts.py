@@ -1,0 +1,68 @@
+"""The words that announce a value, and where what they announce ends. Bytes of folded text."""
+
+import re
+from bisect import bisect_left, bisect_right
+from typing import Final
+
+from app.core.patterns import Pattern
+
+CONTEXT_BYTES: Final = 48
+"""How far before a match its context words may stand: "within a few words" (redaction.md)."""
+
+CONTEXT_BEHIND_BYTES: Final = 24
+"""How far behind it: "0151 496 0123 is my number"."""
+
+# Right before a value this says that the value is what was announced: "SSN on the 1099 is 271348515".
+_SAYS_SO: Final = re.compile(rb"(?i)\b(?:is|was|are) ?\Z")
+
+_NOT_DIGITS: Final = re.compile(rb"[^0-9]+")
+
+# Where what a word announces ends: another sentence or paragraph, or what is counted ("mobile users: 778862"). One dot
+# may be an abbreviation's ("Tel. ").
+_BREAK: Final = re.compile(
+    rb"(?i)(?:[a-z)\]]{2}|\d)(?<!\bno)(?<!\bnr)(?<!\bnum)(?<!\btel)(?<!\bmob)(?<!\bkom)(?<!\bsoc)(?<!\bsec)[.!?;]\s|\n\s*\n|\b(?:users?|sold|sent|traffic|app|version|job|count|sample|visits|models?|order)\b"
+)
+
+_FEW_DIGITS: Final = 6
+"""With fewer between a word and a number, the word announces those: "mobile traffic: 82 % of 2324821"."""
+
+# What stands in a value's place: `[REDACTED_PHONE]` announces no telephone number.
+_MARKS: Final = re.compile(rb"\[(?:REDACTED[A-Z0-9_]{0,40}|[A-Z][A-Z0-9_]{0,31}:[a-z0-9_-]{1,16}:[0-9a-f]{4,32})\]")
+
+
+class Words:
+    """Where the words of a context stand in a text, in order; of two side by side the second may be missing.
+
+    What redaction left in the text announces nothing.
+    """
+
+    __slots__ = ("_data", "_ends", "_starts")
+
+    def __init__(self, context: Pattern, data: bytes) -> None:
+        searched = _MARKS.sub(_blanked, data) if b"[" in data else data
+        spans = [*context.all_in(searched)]
+        self._data = data
+        self._starts = [start for start, _ in spans]
+        self._ends = [end for _, end in spans]
+
+    def announce(self, start: int, end: int) -> bool:
+        """Whether one of them announces what stands at a span, in the same sentence, or names it right behind.
+
+        A word's match has the sign before and behind it too.
+        """
+        data, starts, ends = self._data, self._starts, self._ends
+        last = bisect_right(ends, start + 1) - 1
+        if last >= 0 and starts[last] >= start - CONTEXT_BYTES - 1:
+            word_end = min(ends[last], start)
+            if _BREAK.search(data, word_end - 1, start) is None:
+                between = data[word_end:start]
+                digits = len(_NOT_DIGITS.sub(b"", between))
+                return not 0 < digits < _FEW_DIGITS or _SAYS_SO.search(between) is not None
+        after = bisect_left(starts, end - 1)
+        if after == len(starts) or ends[after] > end + CONTEXT_BEHIND_BYTES + 1:
+            return False
+        return _BREAK.search(data, end, starts[after] + 1) is None
+
+
+def _blanked(mark: re.Match[bytes]) -> bytes:
+    return b"[" + b" " * (len(mark[0]) - 1)

@@ -1,0 +1,109 @@
+"""Numbering plans: which telephone numbers a country has given out (libphonenumber's tables).
+
+The tables' own patterns are asked, a microsecond a plan; libphonenumber's parser, thirty times that, also reads
+letters, extensions and addresses, which no candidate has.
+"""
+
+import re
+from collections.abc import Callable, Sequence
+from functools import cache
+from typing import Any, Final
+
+import phonenumbers
+
+from app.core.candidates import Candidate
+
+REGIONS: Final = frozenset(phonenumbers.SUPPORTED_REGIONS)
+"""ISO 3166 codes of the countries whose numbering plans are known."""
+
+MOST_DIGITS: Final = 15
+"""Of a number with its country code (E.164)."""
+
+_FEWEST: Final = 6
+"""Digits behind a country code; shorter ones are dialled at home alone."""
+
+_KINDS: Final = (
+    "fixed_line",
+    "mobile",
+    "toll_free",
+    "premium_rate",
+    "shared_cost",
+    "voip",
+    "personal_number",
+    "pager",
+    "uan",
+    "voicemail",
+)
+"""What a number may be that somebody can have; libphonenumber names its tables so."""
+
+_NANP_GROUPS: Final = re.compile(r"\d{3} \d{3}[ -]\d{4}")
+
+PLANS_A_QUESTION: Final = 16
+"""So many plans take as long as one question may, which is about what the parser takes for one."""
+
+
+def known_in(regions: Sequence[str]) -> Callable[[Candidate], bool]:
+    """Return the question whether a number is one of `regions` (ISO 3166-1 alpha-2), as it is dialled there."""
+
+    def ask(found: Candidate) -> bool:
+        # Ten digits grouped 3-3-4 are North American; other plans write a trunk 0 in front.
+        asked = ["US"] if _NANP_GROUPS.fullmatch(found.text) else regions
+        digits = found.digits
+        return any(_plan(region).has(digits) for region in asked)
+
+    return ask
+
+
+def country_code(digits: str) -> str:
+    """Return the country code that digits begin with; "": none."""
+    codes = phonenumbers.COUNTRY_CODE_TO_REGION_CODE
+    return next((digits[:size] for size in (1, 2, 3) if digits[:size] and int(digits[:size]) in codes), "")
+
+
+def may_be_given_out(digits: str) -> bool:
+    """Whether a country code is followed by as many digits as that country's numbers have."""
+    code = country_code(digits)
+    if not code or len(digits) > MOST_DIGITS:
+        return False
+    rest, lengths = digits[len(code) :], _lengths(int(code))
+    return len(rest) in lengths or (rest[:1] == "0" and len(rest) - 1 in lengths)
+
+
+class Plan:
+    """One country's plan."""
+
+    def __init__(self, region: str) -> None:
+        tables: Any = phonenumbers.PhoneMetadata.metadata_for_region(region)
+        kinds = [getattr(tables, kind) for kind in _KINDS]
+        patterns = dict.fromkeys(kind.national_number_pattern for kind in kinds if kind is not None)
+        patterns.pop(None, None)
+        general = tables.general_desc.national_number_pattern
+        self._given_out = re.compile(rf"(?=(?:{general})\Z)(?:{'|'.join(patterns)})")
+        prefix = tables.national_prefix_for_parsing
+        self._prefix = re.compile(prefix) if prefix else None
+        self._rule: str = tables.national_prefix_transform_rule or ""
+
+    def has(self, digits: str) -> bool:
+        """Whether digits, as they are or behind the trunk prefix, are a number that can have been given out."""
+        if self._given_out.fullmatch(digits):
+            return True
+        if self._prefix is None or not (prefix := self._prefix.match(digits)):
+            return False
+        # The rule puts parts of the prefix (an area's code) back in front, in another order.
+        kept = prefix.expand(self._rule) if self._rule and prefix.lastindex else ""
+        return self._given_out.fullmatch(kept + digits[prefix.end() :]) is not None
+
+
+_plan = cache(Plan)
+"""The plan of a region; made when it is first asked."""
+
+
+@cache
+def _lengths(code: int) -> frozenset[int]:
+    """How many digits the numbers behind a country code have (libphonenumber's "possible lengths")."""
+    found: set[int] = set()
+    for region in phonenumbers.COUNTRY_CODE_TO_REGION_CODE[code]:
+        plan = phonenumbers.PhoneMetadata.metadata_for_region_or_calling_code(code, region)
+        if plan is not None and plan.general_desc is not None:
+            found.update(plan.general_desc.possible_length)
+    return frozenset(size for size in found if size >= _FEWEST)
