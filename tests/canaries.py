@@ -122,10 +122,10 @@ def _with_digit(chance: Chance, size: int) -> str:
 
 def _assigned(chance: Chance) -> Canary:
     name = chance.choice(("password=", "password: ", "pwd=", "api_key=", "token: ", "client_secret="))
-    value = (
-        chance.mixed(14) if chance.maybe(0.6) else chance.mixed(6) + chance.some("äößéłñшдя密語", 4) + chance.mixed(6)
-    )
-    return Canary("assigned", f"{name}{value}", value)
+    value = chance.mixed(14)
+    # What is not ASCII stands before what must be gone: a span that is cut short leaves the end.
+    ahead = chance.some("äößéłñшдя密語", 4) if chance.maybe(0.4) else ""
+    return Canary("assigned", f"{name}{ahead}{value}", value)
 
 
 KINDS: Final[dict[str, Callable[[Chance], Canary]]] = {

@@ -103,6 +103,15 @@ def cards(found: Candidate) -> Iterator[tuple[int, int]]:
         first += max(count, 1)
 
 
+def card_told(found: Candidate) -> Iterator[tuple[int, int]]:
+    """The same behind a word that says so, in any grouping: people mistype blanks."""
+    ends = [match.end() for match in _DIGITS.finditer(found.text)]
+    for end in reversed(ends):
+        digits = "".join(_DIGITS.findall(found.text[:end]))
+        if _MIN_CARD <= len(digits) <= _MAX_CARD and _is_card(digits) and not found.touches_digit:
+            yield 0, end
+
+
 def iban(found: Candidate) -> Iterator[tuple[int, int]]:
     """As many signs as the country's accounts have, and ISO 7064's remainder (ISO 13616), in any case and grouping."""
     text = found.text

@@ -17,11 +17,17 @@ _SAYS_SO: Final = re.compile(rb"(?i)\b(?:is|was|are) ?\Z")
 
 _NOT_DIGITS: Final = re.compile(rb"[^0-9]+")
 
-# Where what a word announces ends: another sentence or paragraph, or what is counted ("mobile users: 778862"). One dot
-# may be an abbreviation's ("Tel. ").
-_BREAK: Final = re.compile(
-    rb"(?i)(?:[a-z)\]]{2}|\d)(?<!\bno)(?<!\bnr)(?<!\bnum)(?<!\btel)(?<!\bmob)(?<!\bkom)(?<!\bsoc)(?<!\bsec)[.!?;]\s|\n\s*\n|\b(?:users?|sold|sent|traffic|app|version|job|count|sample|visits|models?|order)\b"
+# A sentence or paragraph ends; one dot may be an abbreviation's ("Tel. ").
+_SENTENCE_END: Final = (
+    r"(?:[a-z)\]]{2}|\d)(?<!\bno)(?<!\bnr)(?<!\bnum)(?<!\btel)(?<!\bmob)(?<!\bkom)(?<!\bsoc)(?<!\bsec)[.!?;]\s|\n\s*\n"
 )
+# What is counted ("mobile users: 778862"), and numbers that are not somebody's ("mi número de pedido es 778862").
+_COUNTED: Final = (
+    r"(?:\b|_)(?:users?|sold|sent|traffic|app|version|job|counts?|sample|visits|models?|order|total|sales|pedido|"
+    r"commande|bestellung|auftrag|ordine|encomenda)(?:\b|_)|_ids?\b|销量"
+)
+_BREAK: Final = re.compile(f"(?i){_SENTENCE_END}|{_COUNTED}".encode())
+"""Where what a word announces ends."""
 
 _FEW_DIGITS: Final = 6
 """With fewer between a word and a number, the word announces those: "mobile traffic: 82 % of 2324821"."""

@@ -10,6 +10,8 @@ from collections.abc import Sequence
 from itertools import chain
 from typing import Final
 
+from app.core import escapes
+
 # Invisible, and not of the category Cf: joiners, fillers, variation selectors (Unicode, Default_Ignorable_Code_Point).
 _IGNORABLE: Final = frozenset(
     chain(
@@ -20,13 +22,16 @@ _IGNORABLE: Final = frozenset(
     )
 )
 
-_ESCAPE: Final = re.compile(r"""\\+(u[0-9a-fA-F]{4}|[nrt"'/])""")
-_ESCAPED: Final = {"n": "\n", "r": "\r", "t": "\t"}
-
 # The underscore first: a search for one byte is fast. Inside a token an underscore is a sign like any other.
 _OPENING: Final = re.compile(rb"_(?<![^\s\x22\x27(*>]_)(?=[0-9A-Za-z+(])")
 # One before a dot or a sign of base 64 that a token goes on behind closes nothing.
 _CLOSING: Final = re.compile(rb"_(?<=[0-9A-Za-z]_)(?![0-9A-Za-z_\x80-\xff-]|[.~+/=][0-9A-Za-z_-])")
+
+_SENTENCE_DASHES: Final = frozenset("\u2014\u2015\u2e3a\u2e3b")
+"""Between parts of a sentence, with blanks or without; in a number nobody writes them."""
+
+_OTHER_DASHES: Final = frozenset("\u2212\u2043\u02d7\u2500\u2501")
+"""What people take for a dash, and Unicode has elsewhere: minus, a bullet, a modifier, lines."""
 
 _IDEOGRAPHIC_FULL_STOP: Final = "\u3002"
 """A dot in a domain name (IDNA, UTS 46)."""
@@ -38,14 +43,14 @@ def fold(text: str) -> str:
 
 
 def fold_bytes(text: str) -> bytes:
-    r"""Return the form that a text is searched in, in UTF-8: read as a person reads it, then folded.
+    """Return the form that a text is searched in, in UTF-8: read as a person reads it, then folded.
 
-    What JSON in a string escapes (`\n`, `\"`, `\u00e9`, however deep) is the sign that it stands for, and the
+    What is written as other signs (`core.escapes`) is the sign that it stands for, and the
     underscores round an _emphasis_ are no part of its words. Where nothing needs folding it takes a tenth of the time.
     Raises UnicodeEncodeError for a lone surrogate.
     """
-    if "\\" in text:
-        text = _ESCAPE.sub(_unescaped, text)
+    if escapes.may_stand_in(text):
+        text = escapes.read(text)
     data = _folded_bytes(text)
     if b"_" not in data:
         return data
@@ -76,14 +81,19 @@ def original_spans(text: str, spans: Sequence[tuple[int, int]]) -> list[tuple[in
     A character that folds to several (a ligature) is taken whole, and what is invisible behind a span with it.
     One walk over the text, however many spans there are.
     """
-    escapes = [*_ESCAPE.finditer(text)] if "\\" in text else []
-    if text.isascii() and not escapes:
+    written = [*escapes.places(text)] if escapes.may_stand_in(text) else []
+    if text.isascii() and not written:
         return list(spans)
     sizes = [_SIZES[ord(sign)] for sign in text]
-    for escape in escapes:
+    apart: set[int] = set()
+    """Where a terminal's colours begin: they are no part of the value before them."""
+    for start, end, said in written:
         # The first of its signs stands for all of it; the others are invisible.
-        sizes[escape.start() : escape.end()] = [0] * len(escape[0])
-        sizes[escape.start()] = len(_folded_bytes(_unescaped(escape)))
+        sizes[start:end] = [0] * (end - start)
+        if said:
+            sizes[start] = len(_folded_bytes(said))
+        else:
+            apart.add(start)
     found = []
     index = position = 0
     for start, end in spans:
@@ -91,7 +101,7 @@ def original_spans(text: str, spans: Sequence[tuple[int, int]]) -> list[tuple[in
             position += sizes[index]
             index += 1
         first = index
-        while index < len(sizes) and (position < end or not sizes[index]):
+        while index < len(sizes) and (position < end or not (sizes[index] or index in apart)):
             position += sizes[index]
             index += 1
         found.append((first, index))
@@ -100,16 +110,7 @@ def original_spans(text: str, spans: Sequence[tuple[int, int]]) -> list[tuple[in
 
 def is_plain(text: str) -> bool:
     """Whether the folded text has as many bytes as the text has characters, each where it was."""
-    return text.isascii() and "\\" not in text
-
-
-def _unescaped(escape: re.Match[str]) -> str:
-    sign = escape[1]
-    if len(sign) == 1:
-        return _ESCAPED.get(sign, sign)
-    code = int(sign[1:], 16)
-    # One half of a pair: what is beyond the first plane is in no value that a detector is after.
-    return "\ufffd" if 0xD800 <= code <= 0xDFFF else chr(code)  # noqa: PLR2004 - the surrogates' block
+    return text.isascii() and not escapes.may_stand_in(text)
 
 
 class _Folding(dict[int, str]):
@@ -134,7 +135,9 @@ def _plain(sign: str) -> str:
         return str(unicodedata.decimal(sign))
     if category == "Cf":
         return ""
-    if category == "Pd":
+    if sign in _SENTENCE_DASHES:
+        return " "
+    if category == "Pd" or sign in _OTHER_DASHES:
         return "-"
     return " " if category == "Zs" else sign
 

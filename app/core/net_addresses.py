@@ -25,23 +25,75 @@ _OCTETS: Final = re.compile(r"(?:(?:25[0-5]|2[0-4]\d|1\d\d|[1-9]?\d)(?:\.(?!\Z)|
 
 _DIGIT: Final = re.compile("[0-9]")
 
+_AT: Final = re.compile("(.*)(?:@|%40|&#64;|&#[xX]40;|&commat;)")
+"""Up to the last @ of an address, also as addresses of the web and HTML write it."""
+
+# Scripts without blanks between words, or with endings right behind a name: kana, Han, Hangul, Thai.
+_SPACELESS: Final = "\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7af\u0e00-\u0e7f"
+_OWN_LOCAL: Final = re.compile(f".*[{_SPACELESS}](?=[!-~]+$)")
+_OWN_DOMAIN: Final = re.compile(f"[A-Za-z]{{2,}}(?=[{_SPACELESS}])")
+
+_AROUND: Final = "'\u2019*&$#!%^-"
+"""Quotes, emphasis and signs of shells: an address may have them, and seldom begins with one."""
+
+_COUNTRY: Final = 2
+"""Letters of a country's domain."""
+
+_DOMAINS: Final = frozenset(
+    """com org net edu gov mil int info biz name pro app dev ai cloud online site tech store shop xyz club email live
+    page blog world today agency company space website digital systems solutions services network group team media
+    academy io me tv cc example test invalid localhost local internal intranet corp lan home arpa mobi travel jobs
+    museum coop aero asia cat post tel""".split()  # noqa: SIM905 - words, not code
+)
+"""The domains of many, and those that name no host outside (RFC 2606, RFC 6762)."""
+
 _FILE_NAMES: Final = frozenset(["png", "jpg", "jpeg", "gif", "webp", "svg", "ico", "css", "js", "json", "html", "pdf"])
 """Endings of file names that are no top-level domains: `icon@2x.png` is a picture."""
 
 
-def email(found: Candidate) -> bool:
-    """An address, unless it ends as a file does."""
-    return found.text.rpartition(".")[2].lower() not in _FILE_NAMES
+def email(found: Candidate) -> Iterator[tuple[int, int]]:
+    """An address, unless it ends as a file does, or is a product of matrices (`q@k.transpose()`).
+
+    Who writes without blanks between words sets none before and behind an address: it begins and ends where letters of
+    another script do (`请发到bob@x.cn谢谢`).
+    """
+    text = found.text
+    at = _AT.match(text)
+    if at is None:
+        return
+    local, host = at[1], text[at.end() :]
+    last = host.rpartition(".")[2]
+    if last.lower() in _FILE_NAMES or not any(map(str.isalnum, local)):
+        return
+    if not _is_known_domain(last) and (found.after[:1] in ("(", "[") or (len(local) == 1 and host[1:2] == ".")):
+        return
+    own = _OWN_LOCAL.search(local)
+    own_end = _OWN_DOMAIN.match(last)
+    start = len(local) - len(local.lstrip(_AROUND)) if own is None else own.end()
+    yield start, len(text) if own_end is None else len(text) - len(last) + own_end.end()
+
+
+def _is_known_domain(last: str) -> bool:
+    """Whether a domain that ends so is one that people have; there are some 1,400 others."""
+    return len(last) == _COUNTRY or not last.isascii() or last.startswith("xn--") or last.lower() in _DOMAINS
 
 
 def email_told(found: Candidate) -> bool:
-    """The same where people write blanks round the @: no name of code goes on behind it (`x @ layer.de.T`)."""
-    return found.after[:1] not in ("(", "[", "_") and not (found.after[:1] in (".", "-") and found.after[1:].isalnum())
+    """The same as people write it for people; with an @ no name of code goes on behind it (`x @ layer.de.T`)."""
+    after = found.after
+    if "@" not in found.text:
+        return True
+    return after[:1] not in ("(", "[", "_") and not (after[:1] in (".", "-") and after[1:].isalnum())
 
 
 def ipv4(found: Candidate) -> bool:
     """Four octets that are an address, and not the middle of a longer dotted number."""
     return _OCTETS.fullmatch(found.text) is not None and not found.is_inside_longer(".")
+
+
+def ipv4_ported(found: Candidate) -> bool:
+    """The same where a port stands behind one more dot."""
+    return _OCTETS.fullmatch(found.text) is not None
 
 
 def ipv6(found: Candidate) -> Iterator[tuple[int, int]]:
@@ -52,6 +104,9 @@ def ipv6(found: Candidate) -> Iterator[tuple[int, int]]:
     """
     text = found.text
     groups = text.split(":")
+    before, after = found.before[-1:], found.after[:1]
+    if (not groups[0] and before.isalnum()) or (not groups[-1] and after.isalpha()) or _is_slice(found):
+        return  # `std::f64::MAX`, `a[::256]`
     if len(groups) > _MOST_GROUPS or len(max(groups, key=len)) < _TELLING_GROUP or _DIGIT.search(text) is None:
         return
     # A group that is the end, or the beginning, of a word belongs to the word.
@@ -68,6 +123,12 @@ def ipv6(found: Candidate) -> Iterator[tuple[int, int]]:
                     ahead = len(":".join(groups[:start])) + (1 if start else 0)
                     yield ahead, ahead + len(written)
                     return
+
+
+def _is_slice(found: Candidate) -> bool:
+    """Whether it stands in brackets behind a name: `a[1::100]`."""
+    before = found.before
+    return before[-1:] == "[" and len(before) > 1 and before[0].isalnum()
 
 
 def mac(found: Candidate) -> bool:

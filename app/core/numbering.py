@@ -19,6 +19,9 @@ REGIONS: Final = frozenset(phonenumbers.SUPPORTED_REGIONS)
 MOST_DIGITS: Final = 15
 """Of a number with its country code (E.164)."""
 
+NORTH_AMERICA: Final = 1
+"""The country code of the US, Canada and the Caribbean, whose numbers have ten digits; seven are dialled at home."""
+
 _FEWEST: Final = 6
 """Digits behind a country code; shorter ones are dialled at home alone."""
 
@@ -44,10 +47,11 @@ PLANS_A_QUESTION: Final = 16
 
 def known_in(regions: Sequence[str]) -> Callable[[Candidate], bool]:
     """Return the question whether a number is one of `regions` (ISO 3166-1 alpha-2), as it is dialled there."""
+    ungrouped = ["US", *(region for region in regions if not _plan(region).has_trunk)]
 
     def ask(found: Candidate) -> bool:
-        # Ten digits grouped 3-3-4 are North American; other plans write a trunk 0 in front.
-        asked = ["US"] if _NANP_GROUPS.fullmatch(found.text) else regions
+        # Ten digits grouped 3-3-4 are North American; most other plans write a trunk 0 in front.
+        asked = ungrouped if _NANP_GROUPS.fullmatch(found.text) else regions
         digits = found.digits
         return any(_plan(region).has(digits) for region in asked)
 
@@ -66,7 +70,9 @@ def may_be_given_out(digits: str) -> bool:
     if not code or len(digits) > MOST_DIGITS:
         return False
     rest, lengths = digits[len(code) :], _lengths(int(code))
-    return len(rest) in lengths or (rest[:1] == "0" and len(rest) - 1 in lengths)
+    if len(rest) in lengths:
+        return True
+    return rest[:1] == "0" and rest[1:2] != "0" and len(rest) - 1 in lengths  # +44 (0)20 7946 0958
 
 
 class Plan:
@@ -81,6 +87,8 @@ class Plan:
         self._given_out = re.compile(rf"(?=(?:{general})\Z)(?:{'|'.join(patterns)})")
         prefix = tables.national_prefix_for_parsing
         self._prefix = re.compile(prefix) if prefix else None
+        self.has_trunk = tables.national_prefix is not None
+        """Whether a prefix, mostly 0, is dialled before a number at home."""
         self._rule: str = tables.national_prefix_transform_rule or ""
 
     def has(self, digits: str) -> bool:
@@ -101,6 +109,8 @@ _plan = cache(Plan)
 @cache
 def _lengths(code: int) -> frozenset[int]:
     """How many digits the numbers behind a country code have (libphonenumber's "possible lengths")."""
+    if code == NORTH_AMERICA:
+        return frozenset((10,))
     found: set[int] = set()
     for region in phonenumbers.COUNTRY_CODE_TO_REGION_CODE[code]:
         plan = phonenumbers.PhoneMetadata.metadata_for_region_or_calling_code(code, region)

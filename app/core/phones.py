@@ -11,7 +11,7 @@ from string import ascii_uppercase
 from typing import Final
 
 from app.core.candidates import JOINTS, Candidate
-from app.core.numbering import MOST_DIGITS, country_code, may_be_given_out
+from app.core.numbering import MOST_DIGITS, NORTH_AMERICA, country_code, may_be_given_out
 
 _LOCAL: Final = 6
 """The fewest digits of a number that is announced by a word: a local one."""
@@ -30,7 +30,7 @@ _DATE: Final = re.compile(
     r"|(?:19|20)\d\d(?:0[1-9]|1[0-2])(?:0[1-9]|[12]\d|3[01])(?!\d)"
 )
 _YEARS: Final = re.compile(r"(?:1[5-9]|20)\d\d ?[-/] ?(?:1[5-9]|20)?\d\d")
-_QUAD: Final = re.compile(r"\d{1,3}(?:\.\d{1,3}){3}")
+_QUAD: Final = re.compile(r"(?:25[0-5]|2[0-4]\d|1\d\d|[1-9]?\d)(?:\.(?:25[0-5]|2[0-4]\d|1\d\d|[1-9]?\d)){3}")
 _VERSION: Final = re.compile(r"\d+\.\d\.\d+(?:\.\d+)*")
 _DECIMALS: Final = re.compile(r"\d+\.\d+(?:[ /-]+\d+\.\d+)*")
 _JOINED: Final = frozenset(":.,-/")
@@ -67,10 +67,15 @@ def international(found: Candidate) -> Iterator[tuple[int, int]]:
             # Ten digits behind 001 without a space are as well a number that zeros fill up.
             yield 0, end
             return
-        if not plausible and text[0] == "+" and _PLAIN_ENOUGH <= len(digits) <= MOST_DIGITS and country_code(digits):
+        if not plausible and text[0] == "+" and _is_plausible(digits):
             plausible = end
     if plausible:
         yield 0, plausible
+
+
+def _is_plausible(digits: str) -> bool:
+    code = country_code(digits)
+    return bool(code) and int(code) != NORTH_AMERICA and _PLAIN_ENOUGH <= len(digits) <= MOST_DIGITS
 
 
 def shape(found: Candidate) -> bool:
@@ -86,7 +91,16 @@ def trunk(found: Candidate) -> Iterator[tuple[int, int]]:
 
     Yields readings without the last groups too: what stands behind a number is no part of it.
     """
-    few, many = 9, 11
+    return _dialled(found, 11)
+
+
+def national(found: Candidate) -> Iterator[tuple[int, int]]:
+    """The same for those that a plan is asked about: the longest (German mobiles) have 12 digits."""
+    return _dialled(found, 12)
+
+
+def _dialled(found: Candidate, many: int) -> Iterator[tuple[int, int]]:
+    few = 9
     text, before, _ = found
     if len(before) > 1:
         first, last = before[0], before[1]

@@ -24,6 +24,7 @@ MARK_BYTES: Final = 16
 MARK_PATTERN: Final = rf"\[[A-Z][A-Z0-9_]{{0,31}}:{KEY_ID}:[0-9a-f]{{{2 * MARK_BYTES}}}\]"
 """What marks look like, as Python's re and RE2 read it; no anchors, so that it is found in texts."""
 
+_DIGEST = re.compile(rf"{KEY_ID}:[0-9a-f]{{64}}")
 _MARK = re.compile(MARK_PATTERN)
 _KEY_ID = re.compile(KEY_ID)
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,31}")
@@ -100,6 +101,11 @@ def normalised(name: str, value: str) -> str:
 def is_mark(text: str, name: str | None = None) -> bool:
     """Say whether a text is a mark and nothing else; of this name, where one is given."""
     return _MARK.fullmatch(text) is not None and (name is None or text.startswith(f"[{name.upper()}:"))
+
+
+def is_digest(text: str) -> bool:
+    """Say whether a text has the form of a digest and is nothing else."""
+    return _DIGEST.fullmatch(text) is not None
 
 
 def _caseless(text: str) -> str:

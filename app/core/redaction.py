@@ -150,7 +150,7 @@ class _Search:
             spans = find(data, detectors, self.rules.marks, is_number=origin.is_number, budget=self.budget)
             if not spans:
                 return current
-            current = self._replaced(searched, spans, origin)
+            current = self._replaced(searched, data, spans, origin)
         # It does not come to rest: what is left may still be something.
         return self._withheld(text, origin)
 
@@ -158,13 +158,15 @@ class _Search:
         self.edits.found(origin.order, [Finding(origin.path, FAILED, "redact", len(text))])
         return WITHHELD
 
-    def _replaced(self, searched: str, spans: Sequence[Span], origin: Origin) -> str:
+    def _replaced(self, searched: str, data: bytes, spans: Sequence[Span], origin: Origin) -> str:
         pieces: list[str] = []
         findings: list[Finding] = []
         position = 0
         places = original_spans(searched, [(start, end) for start, end, _ in spans])
-        for (_, _, detector), (start, end) in zip(spans, places, strict=True):
-            replaced, action = replacement(detector.name, detector.action, searched[start:end], self.rules)
+        for (first, last, detector), (start, end) in zip(spans, places, strict=True):
+            # However a value is written, its pseudonym is one: it is made of what was matched.
+            value = data[first:last].decode(errors="replace") if detector.action == "pseudonymise" else ""
+            replaced, action = replacement(detector.name, detector.action, value, self.rules)
             pieces += (searched[position:start], replaced)
             position = end
             findings.append(Finding(origin.path, detector.name, action, end - start))

@@ -19,6 +19,9 @@ _REDACTED = re.compile(r"\[REDACTED_[A-Z0-9_]+\]")
 _SUFFIX_WORDS: Final = 6
 """The most words that a suffix of the table may have, so that a long name costs no more than a short one."""
 
+_NUMBERED = re.compile(r"[A-Za-z]_?[0-9]{1,3}$")
+"""`phone2` is a `phone`; `pass@1` is a measure."""
+
 _WORDS = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[0-9]+|[^\W\d_a-zA-Z]+")
 
 PolicyTree = Mapping[str, Union["PolicyTree", str]]
@@ -92,18 +95,31 @@ class NameTable(Generic[T]):
     suffixes: Mapping[str, T]
 
     def find(self, name: str) -> T | None:
-        """Return the entry for a field name, however it is written, or None."""
+        """Return the entry for a field name, however it is written and numbered, or None."""
+        return self._entry(name)[0]
+
+    def is_plural(self, name: str) -> bool:
+        """Whether a name has an entry only without its last `s`."""
+        return self._entry(name)[1]
+
+    def _entry(self, name: str) -> tuple[T | None, bool]:
         words = words_of(name)
+        found = self._of(words)
+        if found[0] is None and len(words) > 1 and _NUMBERED.search(name):
+            return self._of(words[:-1])
+        return found
+
+    def _of(self, words: list[str]) -> tuple[T | None, bool]:
         whole = "".join(words)
         for key in (whole, whole.removesuffix("s")):
             if key in self.names:
-                return self.names[key]
+                return self.names[key], key != whole
         for start in range(max(0, len(words) - _SUFFIX_WORDS), len(words)):
             tail = "".join(words[start:])
             for key in (tail, tail.removesuffix("s")):
                 if key in self.suffixes:
-                    return self.suffixes[key]
-        return None
+                    return self.suffixes[key], key != tail
+        return None, False
 
 
 @dataclass(frozen=True, slots=True)

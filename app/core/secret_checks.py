@@ -33,20 +33,28 @@ _CODE_WORDS: Final = frozenset(
 _PROSE_WORDS: Final = frozenset(
     """a all an and any are at but by can cannot contains did do does enter for from had has have how i if in is it its
     leave may more must need needs never not of on only or please should so that the then these they this those to too
-    use used was we were what when where which who why will with you your""".split()  # noqa: SIM905
+    minimum maximum use used was we were what when where which who why will with you your""".split()  # noqa: SIM905
 )
 
 _WORDS = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
 _PATH = re.compile(r"\$?[A-Za-z_][A-Za-z0-9_]*(?:(?:\.|->|::)[A-Za-z_][A-Za-z0-9_]*)*")
+_DIGITS_WITHIN = re.compile(r"(?<=[A-Za-z])[0-9]+(?=[A-Za-z])")
+_DRAWN_DIGITS: Final = 2
+"""Places where digits stand among letters: names in code have one (`sha256sum`), what is drawn has more."""
 _LETTERS = re.compile(r"[A-Za-z]+(?:[-_ ][A-Za-z]+)*")
 _PLACEHOLDER = re.compile(
-    r"\$[{(A-Za-z_].*[})]?|%[A-Za-z_]+%?|%\(?.*[)]s|\{\{?.*|<.*>?|\[.*|@\{?.*\}|(?i:your|my|the|insert|enter)[-_ ].*"
+    r"![a-z]+|\$[{(A-Za-z_].*[})]?|%[A-Za-z_]+%?|%\(?.*[)]s|\{\{?.*|<.*>?|\[.*|@\{?.*\}|(?i:your|insert|enter)[-_ ].*"
+    r"|(?i:my|the)[-_ ][^0-9]*"
 )
+_REDACTED = re.compile(r"\[[A-Z0-9_]+(?::[a-z0-9_-]+:[0-9a-f]+)?\]|(?i:redacted)")
 _SHELL_NAME = re.compile(r"\$[A-Z_][A-Z0-9_]*|\$[a-z_]+")
 
 _SHORTEST_LETTERS: Final = 20
 """Letters alone are a token from this length on: no identifier of one word is as long."""
 _SHORTEST_TOKEN: Final = 6
+_SHORTEST_BARE: Final = 4
+_FILE: Final = re.compile(r"(?:~|\.{1,2})?/(?:[a-z][a-z0-9_.-]*/?)*")
+"""The name of a file or folder: `PWD=/root/app1`. What is in base 64 has capitals."""
 _QUOTES: Final = "\"'`"
 _MASK: Final = frozenset("*.•-_")
 _PHRASE_JOINTS: Final = 3
@@ -85,6 +93,8 @@ def assigned_password(found: Candidate) -> bool:
         return False
     if _is_quoted(found):
         return text.split(" ")[0].lower() not in _PROSE_WORDS or _has_digit(text)
+    if len(text) < _SHORTEST_BARE or _FILE.fullmatch(text):
+        return False
     if _LETTERS.fullmatch(text):
         # A word with more words behind it is a sentence, unless it is glued to its name: `password=letmein`.
         goes_on = found.after[:1] == " " and found.after[1:].isalpha()
@@ -107,7 +117,7 @@ def assigned_secret(found: Candidate) -> bool:
 def assigned_token(found: Candidate) -> bool:
     """Beside `token`: letters and a digit, or long; the tokens of language models are words and counts."""
     text = found.text
-    if " " in text or _is_placeholder(text) or _is_code(found):
+    if " " in text or _FILE.fullmatch(text) or _is_placeholder(text) or _is_code(found):
         return False
     if not any(sign.isalpha() for sign in text):
         return False
@@ -128,6 +138,11 @@ def written_text(found: Candidate) -> bool:
     return not _is_placeholder(text) and not _is_code(found) and any(not sign.islower() for sign in text)
 
 
+def written_secret(found: Candidate) -> bool:
+    """What stands between quotes where a secret stands: all but placeholders and words of code."""
+    return not _is_placeholder(found.text) and not _is_code(found)
+
+
 def told_password_located(found: Candidate) -> Iterator[tuple[int, int]]:
     """The same without the sentence's end behind it."""
     end = len(found.text.rstrip(",.;:"))
@@ -139,8 +154,10 @@ def without_parameters(check: Callable[[Candidate], bool]) -> Callable[[Candidat
     """Return the check of what stands before the next parameter of an address: `hunter2` of `hunter2&page=3`."""
 
     def locate(found: Candidate) -> Iterator[tuple[int, int]]:
-        end = len(found.text) if (behind := _PARAMETER.search(found.text)) is None else behind.start()
-        if end and check(Candidate(found.text[:end], found.before, (found.text[end:] + found.after)[:2])):
+        text, before, after = found
+        behind = None if _is_quoted(found) else _PARAMETER.search(text + after)
+        end = len(text) if behind is None else behind.start()
+        if end and check(Candidate(text[:end], before, (text[end:] + after)[:2])):
             yield 0, end
 
     return locate
@@ -158,9 +175,9 @@ def _is_placeholder(text: str) -> bool:
     """`${DB_PASSWORD}`, `<your-password>`, `{{ x }}`, `%s`, `****`, `xxxx`, `your-token`, `[REDACTED_X]`."""
     if set(text) <= _MASK or (len(text) >= _MASKED and len(set(text.lower())) == 1 and not text.isdigit()):
         return True
-    if "REDACTED" in text or _SHELL_NAME.fullmatch(text):
+    if _SHELL_NAME.fullmatch(text) or ("REDACT" in text.upper() and not any(map(str.isalnum, _REDACTED.sub("", text)))):
         return True
-    return text[:1] in "$%{<[@yYmMtTiIeE" and _PLACEHOLDER.fullmatch(text) is not None
+    return text[:1] in "!$%{<[@yYmMtTiIeE" and _PLACEHOLDER.fullmatch(text) is not None
 
 
 def _is_code(found: Candidate) -> bool:
@@ -171,7 +188,7 @@ def _is_code(found: Candidate) -> bool:
     words = {word.lower() for word in _WORDS.findall(text)}
     if _LETTERS.fullmatch(text) and words & _CODE_WORDS:
         return True
-    if _is_quoted(found) or _PATH.fullmatch(text) is None:
+    if _is_quoted(found) or _PATH.fullmatch(text) is None or len(_DIGITS_WITHIN.findall(text)) >= _DRAWN_DIGITS:
         return False
     return found.after[:1] in ("(", "[") or "." in text or "->" in text or "::" in text
 
@@ -182,6 +199,7 @@ SECRET_CHECKS: Final[Mapping[str, Callable[[Candidate], bool]]] = {
     "assigned_token": assigned_token,
     "basic_auth": basic_auth,
     "bearer": bearer,
+    "written_secret": written_secret,
     "written_text": written_text,
     "url_password": url_password,
 }

@@ -27,6 +27,8 @@ _MD5SUM: Final = frozenset({"  ", " *"})
 
 _SENTENCE: Final = "._-"
 _SHORTEST_SESSION: Final = 4
+_SHORTEST_NUMBER: Final = 6
+_FEWEST_DIGITS: Final = 5
 
 _HEX = re.compile(r"(?:0[xX])?[0-9a-fA-F]+")
 _WORDLIKE = re.compile(r"[A-Z]?[a-z]{3,}|[A-Z]{4,}")
@@ -57,6 +59,11 @@ def told_session(found: Candidate) -> Iterator[tuple[int, int]]:
         yield 0, end
 
 
+def told_number(found: Candidate) -> bool:
+    """A number behind its name, and no year, count or version: six signs and more, five of them digits."""
+    return sum(map(str.isalnum, found.text)) >= _SHORTEST_NUMBER and len(found.digits) >= _FEWEST_DIGITS
+
+
 def high_entropy(found: Candidate) -> bool:
     """Letters and digits that look drawn at random: no word, no number, no run of one sign, nothing in hex."""
     return _HEX.fullmatch(found.text) is None and _is_random(found)
@@ -84,21 +91,23 @@ def validators(phone_regions: Sequence[str]) -> Mapping[str, Validator]:
     """Return every validator by the name that `config/detectors.toml` uses."""
     return {
         "card": Validator(locate=account_numbers.cards, finds_many=True, restarts=False),
+        "card_told": Validator(locate=account_numbers.card_told),
         "email_told": Validator(net_addresses.email_told),
-        "email": Validator(net_addresses.email),
+        "email": Validator(locate=net_addresses.email),
         "has_digit": Validator(has_digit, restarts=False),
         "hex_digest": Validator(hex_digest),
         "hex_key": Validator(hex_key),
         "high_entropy": Validator(high_entropy),
         "iban": Validator(locate=account_numbers.iban),
         "ipv4": Validator(net_addresses.ipv4, restarts=False),
+        "ipv4_ported": Validator(net_addresses.ipv4_ported, restarts=False),
         "ipv6": Validator(locate=net_addresses.ipv6, restarts=False),
         "mac": Validator(net_addresses.mac, restarts=False),
         "mixed_case": Validator(mixed_case),
         "phone_announced": Validator(locate=phones.announced, tail=phones.EXTENSION),
         "phone_international": Validator(locate=phones.international, restarts=False, tail=phones.EXTENSION),
         "phone_national": Validator(
-            locate=phones.trunk,
+            locate=phones.national,
             ask=numbering.known_in(phone_regions),
             questions=1 + len(phone_regions) // numbering.PLANS_A_QUESTION,
             tail=phones.EXTENSION,
@@ -108,6 +117,7 @@ def validators(phone_regions: Sequence[str]) -> Mapping[str, Validator]:
         "ssn": Validator(account_numbers.ssn),
         "ssn_told": Validator(account_numbers.ssn_told),
         "told_id": Validator(locate=told_id, restarts=False),
+        "told_number": Validator(told_number, restarts=False),
         "told_password": Validator(locate=told_password_located, restarts=False),
         "told_session": Validator(locate=told_session, restarts=False),
         **{name: Validator(locate=without_parameters(check)) for name, check in SECRET_CHECKS.items()},

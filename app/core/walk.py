@@ -1,6 +1,7 @@
 """The walk over a JSON value: what names decide is edited at once, every other text is gathered to be searched."""
 
-from dataclasses import dataclass
+import re
+from dataclasses import dataclass, replace
 from typing import Any, Final, NamedTuple
 
 import orjson
@@ -8,7 +9,7 @@ import orjson
 from app.core.edits import Edits, Path
 from app.core.events import Finding
 from app.core.folding import fold, fold_bytes
-from app.core.pseudonyms import is_mark
+from app.core.pseudonyms import is_digest, is_mark
 from app.core.rules import FieldRule, PolicyTree, Rules, mark_of
 
 MIN_NUMBER: Final = 10**11
@@ -41,6 +42,15 @@ _ALL: Final[frozenset[str]] = frozenset()
 """The exemptions of a text that every detector may search."""
 
 _DIGEST: Final = {"digest", "length"}
+
+_SENTENCE: Final = re.compile(r"[^\W\d_]{2,}[:,;]?\s|\s\S+\s|\+\d")
+"""A word with something behind it, two blanks, or a telephone number's `+`: no id, digest or time has one."""
+
+_SCHEMA_TYPES: Final = frozenset(["string", "number", "integer", "boolean", "array", "object", "null"])
+_VALUES: Final = frozenset(["value", "default", "example", "examples", "const", "enum"])
+
+_NO_COUNT: Final = 10**6
+"""Digits that no number has: under a plural a number is a count (`{"emails": 12}`)."""
 
 
 class TooMuchError(Exception):
@@ -96,8 +106,9 @@ class Walk:
         elif kind is dict:
             self._enter(len(value), depth)
             plans = self._plans
+            told = self._told(value) if "value" in value else None
             for key, member in value.items():
-                plan = plans.get(key) or self._plan(key)
+                plan = told if told is not None and key == "value" else plans.get(key) or self._plan(key)
                 if not plan.is_plain:
                     self._take_member(key, member, path, plan, depth)
                 elif type(member) is str:
@@ -108,8 +119,16 @@ class Walk:
             self._enter(len(value), depth)
             for index, item in enumerate(value):
                 self.take(item, (path, index), exempt, depth + 1)
-        elif (kind is int or kind is float) and abs(value) >= MIN_NUMBER and value == int(value):
+        elif (kind is int or (kind is float and value.is_integer())) and abs(value) >= MIN_NUMBER:
             self._add(str(abs(int(value))), path, exempt, is_number=True)
+
+    def _told(self, value: dict[str, Any]) -> _Plan | None:
+        """What the name says that stands beside a value: `{"name": "Cookie", "value": "sid=1"}`."""
+        name = value.get("name") or value.get("key")
+        if type(name) is not str:
+            return None
+        plan = self._plans.get(name) or self._plan(name)
+        return None if plan.rule is None else replace(plan, name_suspect=False)
 
     def take_by_policy(
         self, value: Any, policy: PolicyTree, path: Path = None, exempt: frozenset[str] = _ALL, depth: int = 0
@@ -162,6 +181,7 @@ class Walk:
             or member is False
             or member == ""
             or _is_count(member, rule)
+            or _is_schema(member)
         ):
             self.take(member, below, plan.exempt, depth + 1)
         elif rule.action == "drop":
@@ -200,7 +220,8 @@ class Walk:
         self, text: str, path: Path, exempt: frozenset[str], *, is_number: bool = False, is_key: bool = False
     ) -> None:
         self.texts.append(text)
-        self.exempts.append(exempt)
+        # A field for ids or times that holds a sentence holds no id.
+        self.exempts.append(_ALL if exempt and _SENTENCE.search(text) else exempt)
         # Every text of every event passes here, and few are looked at again: no Origin yet.
         self._places.append((path, is_number, is_key))
 
@@ -211,6 +232,8 @@ class Walk:
     def _plan(self, name: str) -> _Plan:
         rules = self._rules
         rule, name_suspect = rules.fields.find(name), _is_suspect(name, rules)
+        if rule is not None and rules.fields.is_plural(name):
+            rule = replace(rule, least_digits=_NO_COUNT)
         # A name that may be redacted itself says nothing of its value: under its new name nothing would be exempt.
         exempt = _ALL if name_suspect else rules.exempt.find(name) or _ALL
         plan = _Plan(rule, exempt, name_suspect, is_plain=rule is None and not name_suspect)
@@ -243,7 +266,21 @@ def _is_count(value: Any, rule: FieldRule) -> bool:
 
 def _is_digest(value: Any) -> bool:
     """Whether it is what `hash` leaves: it is not hashed again."""
-    return isinstance(value, dict) and set(value) == _DIGEST and isinstance(value["length"], int)
+    return (
+        isinstance(value, dict)
+        and set(value) == _DIGEST
+        and type(value["length"]) is int
+        and isinstance(value["digest"], str)
+        and is_digest(value["digest"])
+    )
+
+
+def _is_schema(value: Any) -> bool:
+    """Whether it says what a field takes, as tools' parameters do (JSON Schema), and has no value in it."""
+    if not isinstance(value, dict) or not _VALUES.isdisjoint(value):
+        return False
+    kind = value.get("type")
+    return (isinstance(kind, str) and kind in _SCHEMA_TYPES) or "$ref" in value
 
 
 def _is_suspect(name: str, rules: Rules) -> bool:

@@ -66,7 +66,25 @@ _UNITS = {
     "password=": "password=",
     "http://a:b": "http://a:b",
     "eyJ": "eyJ",
+    "backslashes": "\\",
+    "cut escapes": "\\u00",
+    "percent signs": "%25",
+    "HTML references": "&amp;",
+    "terminal colours": "\x1b[1m1",
+    "passwords in an address": "password=hunter2&",
+    "near-miss of pairs": "01 02 03 04 05 ",
+    "users": "user1 ",
 }
+
+_NUMBERS = (
+    "N## N## #### ",
+    "0##/##### ",
+    "07### ### ### ",
+    "0### ### #### ",
+    "0# ## ## ## ## ",
+    "#### #### #### #### ",
+)
+"""Forms of numbers that are drawn anew each time (N: 2 to 9), so that nothing is asked twice."""
 
 
 def common(size_bytes: int) -> dict[str, str]:
@@ -78,7 +96,14 @@ def common(size_bytes: int) -> dict[str, str]:
         "drawn letters and digits": "".join(chance.choices(string.ascii_letters + string.digits, k=DRAWN)),
         "drawn ASCII": "".join(chance.choices(string.printable, k=DRAWN)),
     }
-    return {name: filled(unit, size_bytes) for name, unit in (_UNITS | drawn).items()}
+    made = {name: filled(unit, size_bytes) for name, unit in (_UNITS | drawn).items()}
+    return made | {f"drawn {form!r}": _drawn_numbers(form, size_bytes, chance) for form in _NUMBERS}
+
+
+def _drawn_numbers(form: str, size_bytes: int, chance: random.Random) -> str:
+    digits = {"#": string.digits, "N": "23456789"}
+    signs = form * (size_bytes // len(form))
+    return "".join(chance.choice(digits[sign]) if sign in digits else sign for sign in signs)
 
 
 def of_examples(examples: Sequence[str], size_bytes: int) -> dict[str, str]:

@@ -334,11 +334,8 @@ def test_the_keys_of_a_row(keys: dict[str, str], text: object, wanted: object) -
 )
 def test_phone_regions_say_whose_national_numbers_are_known(regions: str, text: str, *, found: bool) -> None:
     """International numbers are known everywhere, national ones in the configured regions."""
-    rules = load_rules(
-        SHIPPED.replace('phone_regions = ["US", "GB", "DE", "FR", "IN", "AU"]', f"phone_regions = {regions}").replace(
-            'finds = ["08081 570 192 is free", "212 555 0123", "030/901820"]', "finds = []"
-        )
-    )
+    table = re.sub(r"(?m)^phone_regions = .*$", f"phone_regions = {regions}", SHIPPED)
+    rules = load_rules(re.sub(r'(?m)^finds = \["08081 570 192.*$', "finds = []", table))
     assert bool(redact(text, rules).findings) is found
 
 

@@ -136,3 +136,20 @@ def test_what_passes_a_bound_is_withheld_whole(kind: str) -> None:
     result = redact(value, load_rules(""))
     assert result.value == WITHHELD
     assert [finding.detector for finding in result.findings] == ["failed"]
+
+
+@pytest.mark.parametrize(
+    "forged",
+    [
+        {"digest": "Bob, bob@example.org, card 4111 1111 1111 1111", "length": 1},
+        {"digest": {"all": ["SSN 219-09-9998"]}, "length": 1},
+        {"digest": "k1:" + "0" * 64, "length": True},
+        {"digest": "k1:" + "0" * 63, "length": 1},
+    ],
+)
+def test_what_only_looks_like_a_digest_is_hashed(forged: dict[str, Any]) -> None:
+    """A caller cannot get a prompt past the policy `hash` by giving it a digest's members."""
+    rules = load_rules(policy("hash", '["prompt"]'), KEYS)
+    value = redact({"prompt": forged}, rules, "chat").value["prompt"]
+    assert value != forged
+    assert redact({"prompt": value}, rules, "chat").value["prompt"] == value

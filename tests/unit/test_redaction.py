@@ -135,6 +135,23 @@ FOUND = [
     ("user-id-77 and user_8", f"{USER} and {USER}"),
     ("in sess456", f"in {SESSION}"),
     ("session_9a8b", SESSION),
+    ("sess-9a8b7c6d-1122-3344", SESSION),
+    ("user_123_456 and xuser1", f"{USER} and xuser1"),
+    ("x_user123", f"x_{USER}"),
+    ("use sk-1234567890abcdef-xyz1234 here", f"use {KEY} here"),
+    ("{'to': 'bob@x.org'}", f"{{'to': '{EMAIL}'}}"),
+    ("**bob@x.org**", f"**{EMAIL}**"),
+    ("o\u2019neil@example.org", EMAIL),
+    ("请把合同发到xcui@yc.cn谢谢", f"请把合同发到{EMAIL}谢谢"),
+    ("a.b@x.co.kr입니다", f"{EMAIL}입니다"),
+    ("0152 85160767", PHONE),
+    ("1 202 555 0143", PHONE),
+    ("8 912 345 67 89", PHONE),
+    ("699 97 01 79", PHONE),
+    ("Fax 671.7111", f"Fax {PHONE}"),
+    ("https://wa.me/447700900123", f"https://wa.me/{PHONE}"),
+    ("Kortnummer 37 82 8224 6310 005 nekas", f"Kortnummer {CARD} nekas"),
+    ("IP 17.19.208.26.443 > 183.46.147.2.8768: Flags", f"IP {IP}.443 > {IP}.8768: Flags"),
 ]
 
 
@@ -216,6 +233,20 @@ LEFT = [
     "std::vector",
     "a[1::2]",
     "abc::def",
+    "std::f64::MAX",
+    "arr[::256]",
+    "q@k.transpose(-2, -1)",
+    "'@app.route('/v1')",
+    'AssemblyVersion("15.0.15.140")',
+    "My order number is 4299707070",
+    "the largest 32-bit number is 2147483647",
+    "phone_count: 1234567",
+    "+10 000 000 views",
+    "diff +1234567 -7654321",
+    "UPC 092926 00796 2",
+    "if (name is None or password is None) and x:",
+    "za 14 dni 2024",
+    "passport 2.0 release",
     "username",
     "users and user_action",
     "session_state of the session",
@@ -547,6 +578,42 @@ def test_what_its_name_explains_is_left(rules: Rules, value: Any) -> None:
 )
 def test_an_exemption_holds_for_its_detectors_and_its_field_alone(rules: Rules, value: Any, wanted: Any) -> None:
     """What a name does not explain is still found, and a field below has its own name."""
+    assert redact(value, rules).value == wanted
+
+
+@pytest.mark.parametrize(
+    ("value", "wanted"),
+    [
+        ({"contact_us": "call 555-867-5309 now"}, {"contact_us": f"call {PHONE} now"}),
+        ({"contactUs": "+1 555 867 5309"}, {"contactUs": PHONE}),
+        ({"daily_digest": "Jane: card 4111111111111111"}, {"daily_digest": f"Jane: card {CARD}"}),
+        ({"commit": f"use api_key={RANDOM_KEY} now"}, {"commit": f"use api_key={KEY} now"}),
+        ({"message_id": "whatsapp:+442079460958"}, {"message_id": f"whatsapp:{PHONE}"}),
+    ],
+)
+def test_a_sentence_is_no_id_digest_or_time(rules: Rules, value: Any, wanted: Any) -> None:
+    """What a field's name exempts is a value such as it promises, and not whatever stands there."""
+    assert redact(value, rules).value == wanted
+
+
+@pytest.mark.parametrize(
+    ("value", "wanted"),
+    [
+        ({"name": "Cookie", "value": "sid=1"}, {"name": "Cookie", "value": KEY}),
+        ([{"key": "user_id", "value": 4711}], [{"key": "user_id", "value": USER}]),
+        ({"name": "colour", "value": "red"}, {"name": "colour", "value": "red"}),
+        ({"phone2": "none given"}, {"phone2": PHONE}),
+        ({"pass@1": 0.5, "pass": 12}, {"pass@1": 0.5, "pass": 12}),
+        ({"emails": 12, "users": 3, "credentials": 2}, {"emails": 12, "users": 3, "credentials": 2}),
+        ({"emails": ["a"], "user": 3}, {"emails": EMAIL, "user": USER}),
+        ({"email": {"type": "string", "minLength": 3}}, {"email": {"type": "string", "minLength": 3}}),
+        ({"password": {"type": "string", "default": "hunter2"}}, {"password": "[REDACTED_PASSWORD]"}),
+        ({"email": {"type": "home", "address": "x"}}, {"email": EMAIL}),
+        ({"a": float("inf"), "to": "bob@x.org"}, {"a": float("inf"), "to": EMAIL}),
+    ],
+)
+def test_a_name_speaks_of_its_value(rules: Rules, value: Any, wanted: Any) -> None:
+    """Also from beside it and with a number; neither of how many there are, nor of what may stand there."""
     assert redact(value, rules).value == wanted
 
 

@@ -491,6 +491,7 @@ VENDORS: list[tuple[str, list[Form], list[Form]]] = [
     ),
     ("neon_key", [("napi_", (SMALL, 64))], [("napi_", (SMALL, 59)), ("naxi_", (SMALL, 64))]),
     ("elevenlabs_key", [("sk_", (HEX, 48))], [("sk_", (HEX, 47)), ("task_", (HEX, 48))]),
+    ("langfuse_key", [("sk-lf-", *uuid())], [("pk-lf-", *uuid()), ("sk-lf-", (HEX, 32))]),
     (
         "tavily_key",
         [("tvly-", (ALNUM, 32)), ("tvly-dev-", (ALNUM, 32))],
@@ -783,5 +784,5 @@ def test_each_pattern_has_one_value(secrets: Rules) -> None:
     """A group is the value: of several groups they are alternatives, in quotes of one kind each."""
     for detector in secrets.detectors:
         assert detector.pattern.groups in (0, 1, 3), detector.name
-        quotes = [rf"([^\x{sign}\n]{{3,}})" for sign in ("22", "27", "60")]
+        quotes = [rf"((?:[^\x{sign}\n]|\x{sign}[0-9A-Za-z]){{3,}})" for sign in ("22", "27")] + [r"([^\x60\n]{3,})"]
         assert detector.pattern.groups < 3 or all(quote in detector.pattern.pattern for quote in quotes)

@@ -1,0 +1,83 @@
+r"""Signs that are written as other signs: what a text says to who reads it, and not how it was sent.
+
+JSON and code write `\n`, `\u0040`, `\x40`, addresses of the web `%40`, HTML `&#64;`, terminals a colour as `ESC[31m`.
+However deep one is in another: `\\\"`, `%2540`, `&amp;quot;`. Time is linear in the text.
+"""
+
+import html
+import re
+from collections.abc import Iterator
+from typing import Final
+
+_COLOUR: Final = r"\[[0-9;?]{0,32}[A-Za-z]"
+
+_WRITTEN: Final = re.compile(
+    # A run of backslashes is taken whole, whatever is behind it, so that none is looked at twice.
+    rf"\\+(?:(?P<colour>(?:u001[bB]|x1[bB]|033|e){_COLOUR})"
+    r"|(?P<pair>u[dD][89abAB][0-9a-fA-F]{2}\\+u[dD][c-fC-F][0-9a-fA-F]{2})"
+    r"|u(?P<four>[0-9a-fA-F]{4})|U(?P<eight>[0-9a-fA-F]{8})|x(?P<two>[0-9a-fA-F]{2})"
+    r"|(?P<sign>[nrtbfva\"'/]|0(?![0-9])))?"
+    # What is a letter or digit is never written so; `5%41` is five percent.
+    r"|%(?:25)*(?P<percent>[2357][0-9a-fA-F]|[46]0|0[9aAdD])"
+    r"|&(?:amp;)*(?P<reference>(?:\#[0-9]{2,6}|\#[xX][0-9a-fA-F]{2,5}|[a-zA-Z]{2,8});)"
+    rf"|\x1b(?P<terminal>{_COLOUR})"
+    # A long vowel's sign and a middle dot, where people mean a dash.
+    r"|(?P<dash>[\u30fc\uff70\u30fb])(?=\d)"
+)
+
+_SIGNS: Final = {"n": "\n", "r": "\r", "t": "\t", "b": " ", "f": " ", "v": " ", "a": " ", "0": " "}
+_DASHES: Final = ("\u30fc", "\uff70", "\u30fb")
+_MOST: Final = 0x10FFFF
+_UNKNOWN: Final = "\ufffd"
+
+
+def may_stand_in(text: str) -> bool:
+    """Whether any sign may be written as another; mostly not, and it takes a hundredth of reading them."""
+    if "\\" in text or "%" in text or "&" in text or "\x1b" in text:
+        return True
+    return not text.isascii() and any(sign in text for sign in _DASHES)
+
+
+def read(text: str) -> str:
+    """Return what a text says."""
+    return _WRITTEN.sub(_said, text)
+
+
+def places(text: str) -> Iterator[tuple[int, int, str]]:
+    """Yield where a sign is written as others, from where to where, and which sign it is ("": none)."""
+    for written in _WRITTEN.finditer(text):
+        said = _said(written)
+        if said != written[0]:
+            yield written.start(), written.end(), said
+
+
+def _said(written: re.Match[str]) -> str:
+    kind = written.lastgroup
+    if kind is None:
+        return written[0]
+    if kind in ("colour", "terminal"):
+        return ""
+    value = written[kind]
+    if kind == "sign":
+        return _SIGNS.get(value, value)
+    if kind == "dash":
+        return "-" if written.string[max(0, written.start() - 1) : written.start()].isdigit() else value
+    if kind == "reference":
+        said = html.unescape(f"&{value}")
+        return said if len(said) == 1 else written[0]
+    if kind == "pair":
+        return _of_pair(value)
+    if kind == "percent":
+        said = chr(int(value, 16))
+        return written[0] if said.isalnum() else said
+    return _of_code(int(value, 16))
+
+
+def _of_pair(value: str) -> str:
+    high, low = int(value[1:5], 16), int(value[-4:], 16)
+    return chr(0x10000 + ((high - 0xD800) << 10) + low - 0xDC00)
+
+
+def _of_code(code: int) -> str:
+    # One half of a pair stands for nothing.
+    return _UNKNOWN if 0xD800 <= code <= 0xDFFF or code > _MOST else chr(code)  # noqa: PLR2004 - the surrogates' block
