@@ -4,6 +4,7 @@ import re
 from bisect import bisect_left
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
+from heapq import merge
 from string import ascii_uppercase
 from typing import Final
 
@@ -46,16 +47,25 @@ _MIN_CARD: Final = 12
 _MAX_CARD: Final = 19
 
 _LAYOUTS: Final = frozenset(
-    tuple(map(int, layout.split("-")))
+    bytes(map(int, layout.split("-")))
     for layout in re.findall("[0-9-]+", "4-4-4-4 4-4-4-4-1 4-4-4-4-2 4-4-4-4-3 4-4-4-1 4-4-4-7 4-4-5 4-6-5 4-6-4 6-13")
 )
 """How digits are grouped on cards."""
 
-_OTHER_LAYOUTS: Final = frozenset({(3, 7, 7)})
+_OTHER_LAYOUTS: Final = frozenset({bytes((3, 7, 7))})
 """What others group so: orders of a large shop."""
 
 _COUNTS: Final = sorted({len(layout) for layout in _LAYOUTS}, reverse=True)
-_FIRST_SIZES: Final = frozenset({layout[0] for layout in _LAYOUTS} | set(range(_MIN_CARD, _MAX_CARD + 1)))
+_BARE: Final = range(_MIN_CARD, _MAX_CARD + 1)
+_LONGER: Final = _MAX_CARD + 1
+"""Stands for the size of any longer group."""
+
+_LAID_OUT: Final = re.compile(b"(?=%s)" % b"|".join(map(re.escape, [*_LAYOUTS, *(bytes((size,)) for size in _BARE)])))
+"""Where, in sizes of groups, those of a card begin; one byte a group."""
+
+_LONGEST_ROW: Final = 3 * _MAX_CARD
+"""Signs of a row of groups two signs apart that has no more digits than a card."""
+
 _PAIR, _SMALL_GROUP = 2, 3
 
 _LUHN_DOUBLED: Final = bytes.maketrans(b"0123456789", bytes((0, 2, 4, 6, 8, 1, 3, 5, 7, 9)))
@@ -88,19 +98,24 @@ def cards(found: Candidate) -> Iterator[tuple[int, int]]:
     """
     text = found.text
     groups = [match.span() for match in _DIGITS.finditer(text)]
-    sizes = tuple(end - start for start, end in groups)
+    sizes = bytes([min(end - start, _LONGER) for start, end in groups])
     # A group that a letter touches is part of an id, or of a digest.
     first = 1 if _SIGNS.match(found.before[-1:]) else 0
     last = len(groups) - (1 if _SIGNS.match(found.after[:1]) else 0)
     rows = _oddly_grouped(found, groups, sizes) if last - first == len(groups) else {}
     sizes = sizes[:last]
-    while first < last:
-        count = rows.get(first, 0)
-        if not count and sizes[first] in _FIRST_SIZES:
-            count = _card_groups(text, groups, sizes, first)
-        if count:
-            yield groups[first][0], groups[first + count - 1][1]
-        first += max(count, 1)
+    for place in _places(sizes, rows, first):
+        if place >= first:
+            count = rows.get(place, 0) or _card_groups(text, groups, sizes, place)
+            if count:
+                yield groups[place][0], groups[place + count - 1][1]
+            first = place + max(count, 1)
+
+
+def _places(sizes: bytes, rows: Mapping[int, int], first: int) -> Iterator[int]:
+    """The groups that a card may begin with, in order: of an oddly grouped row, or of a layout."""
+    laid_out = (match.start() for match in _LAID_OUT.finditer(sizes, first))
+    return merge(rows, laid_out) if rows else laid_out
 
 
 def card_told(found: Candidate) -> Iterator[tuple[int, int]]:
@@ -147,7 +162,7 @@ def _is_issued_ssn(digits: str) -> bool:
     return area not in {"000", "666"} and area < "900" and group != "00" and serial != "0000"
 
 
-def _card_groups(text: str, groups: Sequence[tuple[int, int]], sizes: tuple[int, ...], first: int) -> int:
+def _card_groups(text: str, groups: Sequence[tuple[int, int]], sizes: bytes, first: int) -> int:
     """How many groups the longest card number has that starts at a group; 0: none does."""
     size, start = sizes[first], groups[first][0]
     if text[start : start + 2] not in _BY_FIRST_DIGITS:
@@ -156,15 +171,14 @@ def _card_groups(text: str, groups: Sequence[tuple[int, int]], sizes: tuple[int,
         is_fraction = first == 1 and text[start - 1 : start] == "."
         return int(not is_fraction and _is_card(text[start : start + size]))
     for count in _COUNTS:
-        layout = sizes[first : first + count]
-        if len(layout) < count or layout not in _LAYOUTS:
+        if first + count > len(sizes) or sizes[first : first + count] not in _LAYOUTS:
             continue
         if _is_card("".join([text[begin:end] for begin, end in groups[first : first + count]])):
             return count
     return 0
 
 
-def _oddly_grouped(found: Candidate, groups: Sequence[tuple[int, int]], sizes: tuple[int, ...]) -> dict[int, int]:
+def _oddly_grouped(found: Candidate, groups: Sequence[tuple[int, int]], sizes: bytes) -> dict[int, int]:
     """Rows that are one card number each, by their first group: how many groups they have.
 
     They are in pairs, or in groups of three and more (the last may be shorter).
@@ -172,7 +186,7 @@ def _oddly_grouped(found: Candidate, groups: Sequence[tuple[int, int]], sizes: t
     rows = {}
     around = found.before + found.text + found.after
     for row in _ROWS.finditer(found.text):
-        if row.end() - row.start() < _MIN_CARD:
+        if not _MIN_CARD <= row.end() - row.start() <= _LONGEST_ROW:
             continue
         first = bisect_left(groups, (row.start(),))
         count = len(_DIGITS.findall(row[0]))
@@ -186,7 +200,7 @@ def _oddly_grouped(found: Candidate, groups: Sequence[tuple[int, int]], sizes: t
     return rows
 
 
-def _is_evenly_grouped(sizes: tuple[int, ...]) -> bool:
+def _is_evenly_grouped(sizes: bytes) -> bool:
     return min(sizes[:-1], default=_SMALL_GROUP) >= _SMALL_GROUP or set(sizes[:-1]) == {_PAIR}
 
 

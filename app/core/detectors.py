@@ -25,6 +25,7 @@ from app.core.walk import POLICY
 __all__ = ["ACTIONS", "POLICY_ACTIONS", "RuleError", "load_rules"]
 
 ACTIONS: Final = ("redact", "pseudonymise", "drop", "keep")
+_STARTS: Final = ("", "word", "number")
 POLICY_ACTIONS: Final = ("keep", "redact", "hash", "drop")
 
 _KINDS: Final = ("settings", "detector", "deny", "allow", "field", "exempt", "policy")
@@ -46,7 +47,7 @@ _DETECTOR_KEYS = frozenset(
         "unless",
         "not_after",
         "not_before",
-        "starts_word",
+        "starts",
         "numbers",
         "action",
         "finds",
@@ -129,7 +130,8 @@ def _detectors(row: Row, checks: Mapping[str, Validator], order: int) -> list[De
     validate = row.keys.get("validate")
     if validate is not None and (not isinstance(validate, str) or validate not in checks):
         raise row.fault(f"validate: unknown check{slip(str(validate), checks)}; there are {', '.join(sorted(checks))}")
-    numbers, starts_word = row.flag("numbers"), row.flag("starts_word")
+    numbers = row.flag("numbers")
+    starts = row.choice("starts", _STARTS, "") or None
     context = _words(row, "context", _AS_PART, is_part=True)
     unless = _words(row, "unless", _AS_PART, is_part=True)
     not_after = _words(row, "not_after", r"(?i)(?:{})[ :=\"'#.(]{{0,8}}\z")
@@ -148,7 +150,7 @@ def _detectors(row: Row, checks: Mapping[str, Validator], order: int) -> list[De
             unless=unless,
             not_after=not_after,
             not_before=not_before,
-            starts_word=starts_word,
+            starts=starts,
             numbers=numbers,
         )
         for place, pattern in enumerate(patterns)

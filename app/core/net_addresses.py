@@ -25,9 +25,6 @@ _OCTETS: Final = re.compile(r"(?:(?:25[0-5]|2[0-4]\d|1\d\d|[1-9]?\d)(?:\.(?!\Z)|
 
 _DIGIT: Final = re.compile("[0-9]")
 
-_AT: Final = re.compile("(.*)(?:@|%40|&#64;|&#[xX]40;|&commat;)")
-"""Up to the last @ of an address, also as addresses of the web and HTML write it."""
-
 # Scripts without blanks between words, or with endings right behind a name: kana, Han, Hangul, Thai.
 _SPACELESS: Final = "\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7af\u0e00-\u0e7f"
 _OWN_LOCAL: Final = re.compile(f".*[{_SPACELESS}](?=[!-~]+$)")
@@ -58,10 +55,7 @@ def email(found: Candidate) -> Iterator[tuple[int, int]]:
     another script do (`请发到bob@x.cn谢谢`).
     """
     text = found.text
-    at = _AT.match(text)
-    if at is None:
-        return
-    local, host = at[1], text[at.end() :]
+    local, _, host = text.rpartition("@")
     last = host.rpartition(".")[2]
     if last.lower() in _FILE_NAMES or not any(map(str.isalnum, local)):
         return

@@ -102,11 +102,7 @@ def national(found: Candidate) -> Iterator[tuple[int, int]]:
 def _dialled(found: Candidate, many: int) -> Iterator[tuple[int, int]]:
     few = 9
     text, before, _ = found
-    if len(before) > 1:
-        first, last = before[0], before[1]
-        if (last == "-" and first.isalnum()) or (last in " /" and first.isdigit() and text[0] != "("):
-            return
-    if _DATE.match(text) is not None:
+    if (before[-1:] == "-" and before[:1].isalnum()) or _DATE.match(text) is not None:
         return
     for end, groups in _readings(text):
         digits = "".join(groups)

@@ -21,8 +21,9 @@ from app.core.searched import Budget, Span
 from app.core.spans import find
 from app.core.walk import FAILED, MAX_CHARACTERS, WITHHELD, Origin, TooMuchError, Walk, replacement
 
-MAX_ASKED_PER_KB: Final = 32
-"""How often numbering plans may be asked; past it a candidate is redacted unasked (redaction.md)."""
+MAX_ASKED_PER_KB: Final = 64
+"""How often numbering plans may be asked; past it a candidate is redacted unasked (redaction.md, which has 32 of
+30 us each; a question takes a third of that here)."""
 
 MAX_ASKED: Final = 2048
 """How often they may be asked about one value, however large: 20 ms, in which a worker does nothing else."""

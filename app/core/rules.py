@@ -64,8 +64,8 @@ class Detector:
     """What must not match what stands before, up to the match."""
     not_before: Pattern | None = None
     """What must not match what stands right behind."""
-    starts_word: bool = False
-    """Whether no letter or digit may stand right before."""
+    starts: str | None = None
+    """`word`: no letter or digit may stand right before; `number`: no digit with a blank or slash behind it."""
     numbers: bool = False
     allowed: Allowed | None = None
 

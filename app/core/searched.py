@@ -36,7 +36,7 @@ class Budget:
 class Taken:
     """Where earlier rows found something: a candidate inside one of their spans adds nothing to it."""
 
-    __slots__ = ("_outer", "_starts")
+    __slots__ = ("_ends", "_outer", "_starts")
 
     def __init__(self, found: Sequence[Span]) -> None:
         """`found` is in order."""
@@ -47,6 +47,7 @@ class Taken:
                 reach = span.end
                 self._outer.append(span)
         self._starts = [span.start for span in self._outer]
+        self._ends = [span.end for span in self._outer]
 
     def around(self, start: int, end: int, readings_of: str | None) -> tuple[int, int]:
         """Return where to go on behind a candidate that is found already (0: it is not), and what is found before it.
@@ -62,6 +63,11 @@ class Taken:
         if last <= start:
             return 0, last
         return (last if start == first and readings_of == detector.name else 0), 0
+
+    def end_behind(self, start: int, end: int) -> int:
+        """Return where the next span ends that ends behind `start`; `end`: there is none."""
+        place = bisect_right(self._ends, start)
+        return self._ends[place] if place < len(self._ends) else end
 
 
 class SearchedText:

@@ -24,6 +24,9 @@ _JOINT: Final = re.compile(rb"[^0-9A-Za-z\x80-\xff-]")
 
 _WORD = re.compile(rb"\w")
 _LETTERS_AND_DIGITS: Final = frozenset(b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz")
+_DIGITS: Final = frozenset(b"0123456789")
+_BETWEEN: Final = frozenset(b" /")
+_ROW = re.compile(rb"[0-9]+(?:[ /][0-9]+)*")
 _SIGN = re.compile(rb"[^0-9A-Za-z]")
 
 
@@ -56,7 +59,7 @@ def _of_detector(text: SearchedText, detector: Detector) -> Iterator[Span]:
     # A row with a context knows more than one without: it may make the value longer.
     is_reading = validator is not None and validator.locate is not None and not validator.finds_many
     readings_of = detector.name if is_reading and words is None else None
-    is_sure = detector.is_sure
+    is_sure, starts = detector.is_sure, detector.starts
     position = done = 0
     while position < len(data) and (match := detector.pattern.search(data, position)) is not None:
         whole, (start, end) = match
@@ -64,8 +67,11 @@ def _of_detector(text: SearchedText, detector: Detector) -> Iterator[Span]:
         position = known_end or (end if end > start else max(end, whole[1]) + 1)
         if known_end or start == end or (words is not None and not words.announce(start, end)):
             continue
-        if detector.starts_word and whole[0] and data[whole[0] - 1] in _LETTERS_AND_DIGITS:
+        if starts == "word" and whole[0] and data[whole[0] - 1] in _LETTERS_AND_DIGITS:
             position = _behind(_SIGN, data, start, end)
+        elif starts == "number" and _is_inside_row(data, start, max(done, found_before)):
+            # So are all the numbers of the row that come, but behind what is found already.
+            position = min(_row_end(data, start), taken.end_behind(start, len(data)))
         elif is_sure:
             yield Span(start, end, detector)
         elif values := _values(text, detector, start, end, max(done, found_before)):
@@ -75,6 +81,16 @@ def _of_detector(text: SearchedText, detector: Detector) -> Iterator[Span]:
         elif values is not None and validator is not None and validator.restarts:
             # What was rejected may hold a true value: look again behind its first group.
             position = _behind(_JOINT, data, start, end)
+
+
+def _is_inside_row(data: bytes, start: int, done: int) -> bool:
+    """Whether a number stands one blank or slash before, and is not found already; a bracket begins a new one."""
+    return start - 2 >= done and data[start - 1] in _BETWEEN and data[start - 2] in _DIGITS and data[start] in _DIGITS
+
+
+def _row_end(data: bytes, start: int) -> int:
+    row = _ROW.match(data, start)
+    return start + 1 if row is None else row.end()
 
 
 def _values(text: SearchedText, detector: Detector, start: int, end: int, done: int) -> list[tuple[int, int]] | None:

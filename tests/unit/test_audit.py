@@ -49,9 +49,9 @@ KEYS = Pseudonyms([PseudonymKey("k1", b"0123456789abcdef")])
 KNOWN = known_in(tomllib.loads(SHIPPED)["settings"]["phone_regions"])
 BOB = "bob@example.org"
 CARD = "4111-1111-1111-1111"
-# They look like telephone numbers; no plan of the shipped regions knows them, and none is asked about twice.
+# They look like telephone numbers; no plan of the shipped regions knows them. So many do not fit into 1 KB's questions.
 DIALLED = (f"0{area:04} 142905" for area in range(10_000))
-UNKNOWN = [text for text in DIALLED if not KNOWN(Candidate(text, "", ""))][:50]
+UNKNOWN = [text for text in DIALLED if not KNOWN(Candidate(text, "", ""))][:72]
 
 # Found under every name, `event_id` too, where numbers are left alone.
 TOKEN = "glpat-Zx8Qw3Er5Ty7Ui9Op1As"
@@ -452,7 +452,7 @@ def test_pseudonyms_and_digests_are_no_leaks(tmp_path: Path) -> None:
 
 def test_numbers_that_a_plan_does_not_know_are_no_leaks(tmp_path: Path, rules: Rules) -> None:
     """The first search asked about all of them; the second may ask less often, since a long secret is a short mark."""
-    payload = {"t": [f"a {text} b" for text in UNKNOWN], "s": "Bearer " + "aB3dE5" * 150}
+    payload = {"t": UNKNOWN, "s": "Bearer " + "aB3dE5" * 150}
     once = redact(payload, rules)
     assert redact(once.value, rules).unasked > 0
     site = Site(tmp_path, rules)
@@ -463,7 +463,7 @@ def test_numbers_that_a_plan_does_not_know_are_no_leaks(tmp_path: Path, rules: R
 
 def test_numbers_that_no_plan_was_asked_about_are_counted(tmp_path: Path, rules: Rules) -> None:
     """Where findings are: once an event is kept, and not again for a duplicate."""
-    payload = {"t": [f"a {text} b" for text in UNKNOWN]}
+    payload = {"t": UNKNOWN}
     unasked = redact(payload, rules).unasked
     assert unasked > 0
     site = Site(tmp_path, rules)
@@ -476,7 +476,7 @@ def test_numbers_that_no_plan_was_asked_about_are_counted(tmp_path: Path, rules:
 def test_numbers_that_no_plan_was_asked_about_count_also_where_something_leaked(tmp_path: Path, rules: Rules) -> None:
     """Those of both searches: each has replaced its own."""
     first = load_rules(_keeping_addresses())
-    payload = {"t": [f"a {text} b" for text in UNKNOWN], "to": BOB}
+    payload = {"t": UNKNOWN, "to": BOB}
     once = redact(payload, first)
     again = redact(once.value, rules)
     assert once.unasked > 0
