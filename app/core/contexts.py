@@ -4,6 +4,7 @@ import re
 from bisect import bisect_left, bisect_right
 from typing import Final
 
+from app.core.columns import Columns
 from app.core.patterns import Pattern
 
 CONTEXT_BYTES: Final = 48
@@ -42,20 +43,22 @@ class Words:
     What redaction left in the text announces nothing.
     """
 
-    __slots__ = ("_data", "_ends", "_starts")
+    __slots__ = ("_columns", "_data", "_ends", "_starts")
 
-    def __init__(self, context: Pattern, data: bytes) -> None:
+    def __init__(self, context: Pattern, data: bytes, columns: Columns) -> None:
         searched = _MARKS.sub(_blanked, data) if b"[" in data else data
         spans = [*context.all_in(searched)]
         self._data = data
+        self._columns = columns
         self._starts = [start for start, _ in spans]
         self._ends = [end for _, end in spans]
 
     def announce(self, start: int, end: int) -> bool:
-        """Whether one of them announces what stands at a span, in the same sentence, or names it right behind.
+        """Whether one of them announces what stands at a span: in the same sentence, right behind, or as a heading."""
+        return self._is_near(start, end) or self._is_heading(start, end)
 
-        A word's match has the sign before and behind it too.
-        """
+    def _is_near(self, start: int, end: int) -> bool:
+        # A word's match has the sign before and behind it too.
         data, starts, ends = self._data, self._starts, self._ends
         last = bisect_right(ends, start + 1) - 1
         if last >= 0 and starts[last] >= start - CONTEXT_BYTES - 1:
@@ -68,6 +71,13 @@ class Words:
         if after == len(starts) or ends[after] > end + CONTEXT_BEHIND_BYTES + 1:
             return False
         return _BREAK.search(data, end, starts[after] + 1) is None
+
+    def _is_heading(self, start: int, end: int) -> bool:
+        heading = self._columns.heading_of(start, end) if self._starts else None
+        if heading is None:
+            return False
+        first = bisect_left(self._starts, heading[0] - 1)
+        return first < len(self._ends) and self._ends[first] <= heading[1] + 1
 
 
 def _blanked(mark: re.Match[bytes]) -> bytes:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from app.core.candidates import Candidate, Check, Locate
+from app.core.columns import Columns
 from app.core.contexts import Words
 from app.core.patterns import Pattern
 from app.core.rules import Detector
@@ -73,7 +74,7 @@ class Taken:
 class SearchedText:
     """One text, and what the rows that search it share."""
 
-    __slots__ = ("_plain", "_words", "budget", "data", "taken")
+    __slots__ = ("_columns", "_plain", "_words", "budget", "data", "taken")
 
     def __init__(self, data: bytes, budget: Budget) -> None:
         self.data = data
@@ -81,6 +82,7 @@ class SearchedText:
         self.taken = Taken([])
         """What earlier rows found."""
         self._plain = data.decode() if data.isascii() else None
+        self._columns = Columns(data)
         self._words: dict[str, Words] = {}
 
     def candidate(self, start: int, end: int, done: int) -> Candidate:
@@ -99,5 +101,5 @@ class SearchedText:
         """Return the words of a context; rows share theirs, so a text is searched for them once."""
         source = context.pattern
         if source not in self._words:
-            self._words[source] = Words(context, self.data)
+            self._words[source] = Words(context, self.data, self._columns)
         return self._words[source]
