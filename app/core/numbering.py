@@ -22,6 +22,8 @@ MOST_DIGITS: Final = 15
 NORTH_AMERICA: Final = 1
 """The country code of the US, Canada and the Caribbean, whose numbers have ten digits; seven are dialled at home."""
 
+_TRUNK: Final = "0"
+
 _FEWEST: Final = 6
 """Digits behind a country code; shorter ones are dialled at home alone."""
 
@@ -47,13 +49,13 @@ PLANS_A_QUESTION: Final = 32
 
 def known_in(regions: Sequence[str]) -> Callable[[Candidate], bool]:
     """Return the question whether a number is one of `regions` (ISO 3166-1 alpha-2), as it is dialled there."""
-    ungrouped = ["US", *(region for region in regions if not _plan(region).has_trunk)]
+    plans = Plans(regions)
+    # Ten digits grouped 3-3-4 are North American; most other plans write a trunk 0 in front.
+    grouped = Plans(["US", *(region for region in regions if not _plan(region).has_trunk)])
 
     def ask(found: Candidate) -> bool:
-        # Ten digits grouped 3-3-4 are North American; most other plans write a trunk 0 in front.
-        asked = ungrouped if _NANP_GROUPS.fullmatch(found.text) else regions
-        digits = found.digits
-        return any(_plan(region).has(digits) for region in asked)
+        asked = grouped if _NANP_GROUPS.fullmatch(found.text) else plans
+        return asked.have(found.digits)
 
     return ask
 
@@ -84,24 +86,48 @@ class Plan:
         patterns = dict.fromkeys(kind.national_number_pattern for kind in kinds if kind is not None)
         patterns.pop(None, None)
         general = tables.general_desc.national_number_pattern
-        self._given_out = re.compile(rf"(?=(?:{general})\Z)(?:{'|'.join(patterns)})")
-        self._lengths = frozenset(tables.general_desc.possible_length)
-        prefix = tables.national_prefix_for_parsing
-        self._prefix = re.compile(prefix) if prefix else None
+        self.given_out = rf"(?=(?:{general})\Z)(?:{'|'.join(patterns)})"
+        """What a number matches, behind the trunk prefix, if it can have been given out."""
+        self.prefix: str | None = tables.national_prefix_for_parsing
         self.has_trunk = tables.national_prefix is not None
         """Whether a prefix, mostly 0, is dialled before a number at home."""
         self._rule: str = tables.national_prefix_transform_rule or ""
+        self._given_out = re.compile(self.given_out)
+        self._prefix = re.compile(self.prefix or r"\b\B")
 
     def has(self, digits: str) -> bool:
         """Whether digits, as they are or behind the trunk prefix, are a number that can have been given out."""
-        if len(digits) in self._lengths and self._given_out.fullmatch(digits):
+        if self._given_out.fullmatch(digits):
             return True
-        if self._prefix is None or not (prefix := self._prefix.match(digits)):
+        prefix = self._prefix.match(digits)
+        if prefix is None:
             return False
         # The rule puts parts of the prefix (an area's code) back in front, in another order.
         kept = prefix.expand(self._rule) if self._rule and prefix.lastindex else ""
-        number = kept + digits[prefix.end() :]
-        return len(number) in self._lengths and self._given_out.fullmatch(number) is not None
+        return self._given_out.fullmatch(kept + digits[prefix.end() :]) is not None
+
+
+class Plans:
+    """Several countries' plans, of which most have the prefix 0 and are asked at once."""
+
+    def __init__(self, regions: Sequence[str]) -> None:
+        plans = [_plan(region) for region in regions]
+        plain = [plan for plan in plans if plan.prefix in (None, _TRUNK)]
+        self._as_dialled = _any_of(plain)
+        self._behind_trunk = _any_of([plan for plan in plain if plan.prefix == _TRUNK])
+        self._others = [plan for plan in plans if plan.prefix not in (None, _TRUNK)]
+
+    def have(self, digits: str) -> bool:
+        """Whether one of them has a number."""
+        if self._as_dialled.fullmatch(digits):
+            return True
+        if digits[:1] == _TRUNK and self._behind_trunk.fullmatch(digits, 1):
+            return True
+        return any(plan.has(digits) for plan in self._others)
+
+
+def _any_of(plans: Sequence[Plan]) -> re.Pattern[str]:
+    return re.compile("|".join(f"(?:{plan.given_out})" for plan in plans) or r"\b\B")
 
 
 _plan = cache(Plan)

@@ -29,7 +29,7 @@ PolicyTree = Mapping[str, Union["PolicyTree", str]]
 they say of what is below it."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Allowed:
     """What a detector or field leaves alone though it looks like what it is after."""
 

@@ -9,7 +9,7 @@ from app.core.candidates import Candidate, Check, Locate
 from app.core.columns import Columns
 from app.core.contexts import Words
 from app.core.patterns import Pattern
-from app.core.rules import Detector
+from app.core.rules import Allowed, Detector
 
 
 class Span(NamedTuple):
@@ -30,6 +30,8 @@ class Budget:
     """Numbers that no plan was asked about, since none was left."""
     answers: dict[tuple[Check, Candidate], bool] = field(default_factory=dict)
     """What was asked, and what plans said."""
+    allowed: dict[tuple[Allowed, bytes], bool] = field(default_factory=dict)
+    """What allow-lists said of values."""
     readings: dict[tuple[Locate, Candidate], tuple[tuple[int, int], ...]] = field(default_factory=dict)
     """What checks have said of candidates."""
 

@@ -71,7 +71,7 @@ def _of_detector(text: SearchedText, detector: Detector) -> Iterator[Span]:
             position = _behind(_SIGN, data, start, end)
         elif starts == "number" and _is_inside_row(data, start, max(done, found_before)):
             # So are all the numbers of the row that come, but behind what is found already.
-            position = min(_row_end(data, start), taken.end_behind(start, len(data)))
+            position = _row_end(data, start, taken.end_behind(start, len(data)))
         elif is_sure:
             yield Span(start, end, detector)
         elif values := _values(text, detector, start, end, max(done, found_before)):
@@ -88,8 +88,9 @@ def _is_inside_row(data: bytes, start: int, done: int) -> bool:
     return start - 2 >= done and data[start - 1] in _BETWEEN and data[start - 2] in _DIGITS and data[start] in _DIGITS
 
 
-def _row_end(data: bytes, start: int) -> int:
-    row = _ROW.match(data, start)
+def _row_end(data: bytes, start: int, limit: int) -> int:
+    """Where a row of numbers ends, or the limit in it."""
+    row = _ROW.match(data, start, limit)
     return start + 1 if row is None else row.end()
 
 
@@ -107,7 +108,7 @@ def _values(text: SearchedText, detector: Detector, start: int, end: int, done: 
     values = []
     for behind_start, behind_end in readings:
         first, last = start + behind_start, start + behind_end
-        if _is_given_out(text, validator, first, last) and not _is_allowed(detector, text.data, first, last):
+        if _is_given_out(text, validator, first, last) and not _is_allowed(text, detector, first, last):
             values.append((first, _with_tail(validator, text.data, last)))
             if validator is None or not validator.finds_many:
                 break
@@ -169,8 +170,14 @@ def _is_given_out(text: SearchedText, validator: Validator | None, start: int, e
     return budget.answers[question]
 
 
-def _is_allowed(detector: Detector, data: bytes, start: int, end: int) -> bool:
-    return detector.allowed is not None and detector.allowed(data[start:end].decode(errors="replace"))
+def _is_allowed(text: SearchedText, detector: Detector, start: int, end: int) -> bool:
+    if detector.allowed is None:
+        return False
+    question = detector.allowed, text.data[start:end]
+    known = text.budget.allowed
+    if question not in known:
+        known[question] = detector.allowed(question[1].decode(errors="replace"))
+    return known[question]
 
 
 def _with_tail(validator: Validator | None, data: bytes, end: int) -> int:

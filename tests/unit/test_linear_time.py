@@ -40,7 +40,7 @@ EXAMPLES = sorted({(name, *finds) for (name, _), finds in worst_inputs.examples_
 SOURCES = [pattern for _, pattern in worst_inputs.examples_of(TABLE) if worst_inputs.of_letters(pattern, EXAMPLE_BYTES)]
 """The patterns that have letters in them."""
 
-ASKED = numbering.Plan.has.__code__
+ASKED = numbering.Plans.have.__code__
 """A question to a numbering plan."""
 
 COMMON = sorted(worst_inputs.common(COMMON_BYTES))
