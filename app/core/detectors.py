@@ -48,6 +48,7 @@ _DETECTOR_KEYS = frozenset(
         "not_after",
         "not_before",
         "starts",
+        "yields_to",
         "numbers",
         "action",
         "finds",
@@ -95,6 +96,10 @@ def _compiled_table(text: str) -> Rules:
     for row in rows(table, "field", text):
         detectors += _in_text(row, checks, len(detectors))
     known = {row.keys.get("name", _DENIED) for kind in ("detector", "deny") for row in rows(table, kind, text)}
+    for row in rows(table, "detector", text):
+        unknown = sorted(set(row.texts("yields_to", "names")) - known)
+        if unknown:
+            raise row.fault(f"yields_to: a name{slip(unknown[0], known)} that no detector has")
     fields = _field_rules(rows(table, "field", text), allowed)
     allowed.check(known | set(_names_in(table, "field")))
     exempt = _exemptions(rows(table, "exempt", text), known)
@@ -131,6 +136,7 @@ def _detectors(row: Row, checks: Mapping[str, Validator], order: int) -> list[De
     if validate is not None and (not isinstance(validate, str) or validate not in checks):
         raise row.fault(f"validate: unknown check{slip(str(validate), checks)}; there are {', '.join(sorted(checks))}")
     numbers = row.flag("numbers")
+    yields_to = frozenset(row.some_texts("yields_to", "names of detectors"))
     starts = row.choice("starts", _STARTS, "") or None
     context = _words(row, "context", _AS_PART, is_part=True)
     unless = _words(row, "unless", _AS_PART, is_part=True)
@@ -151,6 +157,7 @@ def _detectors(row: Row, checks: Mapping[str, Validator], order: int) -> list[De
             not_after=not_after,
             not_before=not_before,
             starts=starts,
+            yields_to=yields_to,
             numbers=numbers,
         )
         for place, pattern in enumerate(patterns)

@@ -66,6 +66,8 @@ class Detector:
     """What must not match what stands right behind."""
     starts: str | None = None
     """`word`: no letter or digit may stand right before; `number`: no digit with a blank or slash behind it."""
+    yields_to: frozenset[str] = frozenset()
+    """Names of rows that are asked first: what begins where one of them was found is that, and what follows it."""
     numbers: bool = False
     allowed: Allowed | None = None
 

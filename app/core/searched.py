@@ -52,10 +52,10 @@ class Taken:
         self._starts = [span.start for span in self._outer]
         self._ends = [span.end for span in self._outer]
 
-    def around(self, start: int, end: int, readings_of: str | None) -> tuple[int, int]:
+    def around(self, start: int, end: int, readings_of: frozenset[str]) -> tuple[int, int]:
         """Return where to go on behind a candidate that is found already (0: it is not), and what is found before it.
 
-        What may be read as a shorter `readings_of`, and begins where one was found, is that one and what follows it.
+        What may be read as a shorter one of `readings_of`, and begins where one was found, is that and what follows it.
         """
         place = bisect_right(self._starts, start) - 1
         if place < 0:
@@ -65,7 +65,7 @@ class Taken:
             return end, 0
         if last <= start:
             return 0, last
-        return (last if start == first and readings_of == detector.name else 0), 0
+        return (last if start == first and detector.name in readings_of else 0), 0
 
     def end_behind(self, start: int, end: int) -> int:
         """Return where the next span ends that ends behind `start`; `end`: there is none."""

@@ -41,7 +41,7 @@ def find(
     text = SearchedText(data, budget)
     found: list[Span] = []
     """In order; a span may lie in another."""
-    for detector in detectors:
+    for detector in sorted(detectors, key=_is_after_others):
         if detector.numbers or not is_number:
             new = [*_of_detector(text, detector)]
             if new:
@@ -58,7 +58,7 @@ def _of_detector(text: SearchedText, detector: Detector) -> Iterator[Span]:
     words = text.words(detector.context) if detector.context is not None else None
     # A row with a context knows more than one without: it may make the value longer.
     is_reading = validator is not None and validator.locate is not None and not validator.finds_many
-    readings_of = detector.name if is_reading and words is None else None
+    readings_of = detector.yields_to | {detector.name} if is_reading and words is None else detector.yields_to
     is_sure, starts = detector.is_sure, detector.starts
     position = done = 0
     while position < len(data) and (match := detector.pattern.search(data, position)) is not None:
@@ -208,6 +208,10 @@ def _outside(data: bytes, spans: Iterable[Span], marks: Sequence[tuple[int, int]
             start = last
         if start == span.start or _WORD.search(data, start, span.end):
             yield Span(start, span.end, span.detector)
+
+
+def _is_after_others(detector: Detector) -> bool:
+    return bool(detector.yields_to)
 
 
 def _by_place(span: Span) -> tuple[int, int, int]:

@@ -85,6 +85,9 @@ BAD_ROWS = [
     (row(context='"badge"'), "context"),
     (row(context="[]"), "context"),
     (row(not_after="[1]"), "not_after"),
+    (row(starts='"line"'), "starts"),
+    (row(yields_to='["bagde"]'), "yields_to: a name 'bagde' that no detector has"),
+    (row(yields_to="[]"), "yields_to"),
     (row(finds='"B-1234"'), "finds"),
     (row(leaves="[1]"), "leaves"),
     (row(finds='["B-1234", "C-1234"]'), "finds nothing in example 2 of `finds`"),
@@ -313,12 +316,30 @@ def test_an_exemption_may_name_a_row_that_is_off() -> None:
         ({"validate": '"has_digit"', "patterns": r"['\bB-\w+']"}, "B-x and B-7", "B-x and [REDACTED_BADGE]"),
         ({"patterns": r"['[$^]B', '\$7']"}, "$B ^B $7", " ".join(["[REDACTED_BADGE]"] * 3)),
         ({"patterns": r"['[^a-z ]-\d']"}, "b-1 B-2", "b-1 [REDACTED_BADGE]"),
+        (
+            {"patterns": r"['B-\d{4}']", "starts": '"word"'},
+            "xB-1234 _B-1235 B-1236",
+            "xB-1234 _[REDACTED_BADGE] [REDACTED_BADGE]",
+        ),
+        (
+            {"patterns": r"['\b\d{4}\b']", "starts": '"number"'},
+            "1234 1235/1236-1237",
+            "[REDACTED_BADGE] [REDACTED_BADGE]/[REDACTED_BADGE]-[REDACTED_BADGE]",
+        ),
+        ({"patterns": r"['\b\d{4}\b']", "starts": '"number"'}, "12 1235 1236, 1237", "12 1235 1236, [REDACTED_BADGE]"),
         ({"patterns": r"['\bB-\d{4}\b', '\bB-\d{4}-\d\b']"}, "B-1234-5", "[REDACTED_BADGE]"),
     ],
 )
 def test_the_keys_of_a_row(keys: dict[str, str], text: object, wanted: object) -> None:
     """Context, not_after, numbers, validate and several patterns do what the head of the file says."""
     assert redact({"note": text}, load_rules(row(**keys))).value == {"note": wanted}
+
+
+def test_a_row_that_yields_is_asked_last() -> None:
+    """What begins where another row found something is that one's, however much further it goes."""
+    seat = row(name='"seat"', patterns=r"['\b[A-Z]-\d{4}-\d+\b']", yields_to='["badge"]')
+    rules = load_rules(seat + row(patterns=r"['\bB-\d{4}\b']"))
+    assert redact("B-1234-5 C-1234-5", rules).value == "[REDACTED_BADGE]-5 [REDACTED_SEAT]"
 
 
 @pytest.mark.parametrize(
