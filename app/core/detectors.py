@@ -56,7 +56,7 @@ _DETECTOR_KEYS = frozenset(
     ]
 )
 _DENY_KEYS = frozenset(["name", "why", "words", "action"])
-_ALLOW_KEYS = frozenset(["why", "values", "patterns", "detectors"])
+_ALLOW_KEYS = frozenset(["why", "values", "patterns", "spans", "detectors"])
 _FIELD_KEYS = frozenset(["name", "why", "names", "suffixes", "action", "in_text", "least_digits"])
 _EXEMPT_KEYS = frozenset(["why", "names", "suffixes", "detectors"])
 _POLICY_KEYS = frozenset(["why", "events", "fields", "action"])
@@ -106,6 +106,7 @@ def _compiled_table(text: str) -> Rules:
     compiled_all = tuple(replace(one, allowed=allowed.of(one.name)) for one in detectors)
     return replace(
         _compiled(compiled_all, fields, exempt),
+        shields=allowed.spans,
         policies=_policies(rows(table, "policy", text)),
     )
 
@@ -257,12 +258,17 @@ class _Allowances:
         self._rows = listed
         self._values: dict[str | None, set[str]] = {}
         self._patterns: dict[str | None, list[str]] = {}
+        self._spans: list[str] = []
         for row in listed:
             row.check_keys(_ALLOW_KEYS, required=("why",))
             values = [fold(value).casefold() for value in row.some_texts("values", "values")]
             patterns = [self._pattern(pattern, row) for pattern in row.some_texts("patterns", "RE2 patterns")]
-            if not values and not patterns:
-                raise row.fault("values, patterns: at least one")
+            spans = [self._pattern(pattern, row) for pattern in row.some_texts("spans", "RE2 patterns")]
+            if not values and not patterns and not spans:
+                raise row.fault("values, patterns, spans: at least one")
+            if spans and (values or patterns or row.keys.get("detectors")):
+                raise row.fault("spans: a row of their own, for all detectors")
+            self._spans += spans
             named: list[str | None] = [*row.some_texts("detectors", "detector or field names")]
             for name in named or [None]:
                 self._values.setdefault(name, set()).update(values)
@@ -274,6 +280,11 @@ class _Allowances:
             unknown = sorted(set(row.texts("detectors", "names")) - known)
             if unknown:
                 raise row.fault(f"detectors: a name{slip(unknown[0], known)} that no detector or field has")
+
+    @property
+    def spans(self) -> Pattern | None:
+        """The stretches of text in which nothing is found."""
+        return Pattern("|".join(self._spans)) if self._spans else None
 
     def of(self, name: str) -> Allowed | None:
         """Return what a detector or field leaves alone, or None."""

@@ -24,6 +24,7 @@ _OCTETS: Final = re.compile(r"(?:(?:25[0-5]|2[0-4]\d|1\d\d|[1-9]?\d)(?:\.(?!\Z)|
 """Four numbers of at most 255, without leading zeros (RFC 6943, 3.1.1)."""
 
 _DIGIT: Final = re.compile("[0-9]")
+_LETTER: Final = re.compile("[A-Fa-f]")
 
 # Scripts without blanks between words, or with endings right behind a name: kana, Han, Hangul, Thai.
 _SPACELESS: Final = "\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7af\u0e00-\u0e7f"
@@ -126,8 +127,11 @@ def _is_slice(found: Candidate) -> bool:
 
 
 def mac(found: Candidate) -> bool:
-    """Six octets, and not a longer row of them (a key's fingerprint), nor a part of one."""
-    return len(found.text) <= _MAC_SIGNS and not (
+    """Six octets, and not a longer row of them (a key's fingerprint), nor a part of one; no draw of a lottery."""
+    text = found.text
+    if "-" in text and _LETTER.search(text) is None:
+        return False
+    return len(text) <= _MAC_SIGNS and not (
         found.before[-1:].isalnum()
         or found.after[:1].isalnum()
         or (found.before[-1:] in ":-." and found.before[:1].isalnum() and len(found.before) > 1)

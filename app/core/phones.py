@@ -6,6 +6,7 @@ ones), so a shape that nothing else has, or a word that announces a number, is e
 
 import re
 from collections.abc import Iterator, Sequence
+from itertools import islice
 from operator import sub
 from string import ascii_uppercase
 from typing import Final
@@ -36,6 +37,8 @@ _DECIMALS: Final = re.compile(r"\d+\.\d+(?:[ /-]+\d+\.\d+)*")
 _JOINED: Final = frozenset(":.,-/")
 """In front of 00, these say that it is the end of a time or a number."""
 
+_MOST_PAIRS: Final = 5
+"""France's numbers have as many; more are drawn in a lottery."""
 _PAIRS: Final = re.compile(r"\d\d(?:[ .\-/]\d\d)+")
 _CAPITALS: Final = frozenset(ascii_uppercase)
 """One of them before a number, glued or with a hyphen, makes an id of it: `ORD-8928248`."""
@@ -99,6 +102,13 @@ def national(found: Candidate) -> Iterator[tuple[int, int]]:
     return _dialled(found, 12)
 
 
+def alone(found: Candidate) -> Iterator[tuple[int, int]]:
+    """A number in one country's grouping behind which no other one stands."""
+    after = found.after
+    if not (after[:1] in " /" and after[1:].isdigit()):
+        yield from islice((reading for reading in _dialled(found, 12) if reading[1] == len(found.text)), 1)
+
+
 def _dialled(found: Candidate, many: int) -> Iterator[tuple[int, int]]:
     few = 9
     text, before, _ = found
@@ -117,7 +127,7 @@ def _dialled(found: Candidate, many: int) -> Iterator[tuple[int, int]]:
 def _is_other(reading: Candidate, groups: Sequence[str]) -> bool:
     """Whether it is a decimal in a row of numbers, pairs that go on as a list, or ends with the next city code."""
     text, _, after = reading
-    if "." in text and " " in text and "/" not in text:
+    if ("." in text and " " in text and "/" not in text) or (len(groups) > _MOST_PAIRS and _PAIRS.fullmatch(text)):
         return True
     # Behind other groups a number is what comes next.
     if after[:1] not in " /" or not after[1:].isdigit():

@@ -148,7 +148,7 @@ class _Search:
             data = fold_bytes(searched)
             if current is not None:
                 detectors = _not_exempt(self.rules.occurring(data), origin.exempt)
-            spans = find(data, detectors, self.rules.marks, is_number=origin.is_number, budget=self.budget)
+            spans = find(data, detectors, self.rules, is_number=origin.is_number, budget=self.budget)
             if not spans:
                 return current
             current = self._replaced(searched, data, spans, origin)

@@ -136,6 +136,8 @@ class Rules:
     exempt: NameTable[frozenset[str]]
     marks: Pattern | None = field(default=None, repr=False)
     """What redaction leaves in a value's place: no detector looks into it."""
+    shields: Pattern | None = field(default=None, repr=False)
+    """Stretches of text in which nothing is found."""
     policies: Mapping[str, PolicyTree] = field(default_factory=dict)
     """By event type; `*` is for those that are not listed."""
     pseudonyms: Pseudonyms | None = field(default=None, repr=False)

@@ -12,8 +12,7 @@ from typing import Final
 
 from app.core.candidates import Validator
 from app.core.contexts import CONTEXT_BYTES
-from app.core.patterns import Pattern
-from app.core.rules import Detector
+from app.core.rules import Detector, Rules
 from app.core.searched import Budget, SearchedText, Span, Taken
 
 _LONG_CANDIDATE: Final = 64
@@ -30,13 +29,11 @@ _ROW = re.compile(rb"[0-9]+(?:[ /][0-9]+)*")
 _SIGN = re.compile(rb"[^0-9A-Za-z]")
 
 
-def find(
-    data: bytes, detectors: Sequence[Detector], marks: Pattern | None, *, is_number: bool, budget: Budget
-) -> list[Span]:
-    """Return what the detectors find in folded text, in order and without overlap.
+def find(data: bytes, detectors: Sequence[Detector], rules: Rules, *, is_number: bool, budget: Budget) -> list[Span]:
+    """Return what some detectors of the rules find in folded text, in order and without overlap.
 
-    Overlapping spans become one, named by the longest of them (of equals, by the earlier row). `marks` recognises
-    what redaction left there before: nothing of it is found.
+    Overlapping spans become one, named by the longest of them (of equals, by the earlier row). Nothing is found of what
+    redaction left there before, and nothing within what is allowed as a whole.
     """
     text = SearchedText(data, budget)
     found: list[Span] = []
@@ -48,8 +45,10 @@ def find(
                 # Of several rows that find the same, one does the work.
                 found = sorted([*found, *new], key=_by_place) if found else new
                 text.taken = Taken(found)
-    if found and marks is not None and b"[" in data:
-        found = sorted(_outside(data, found, [*marks.all_in(data)]), key=_by_place)
+    if found and rules.shields is not None:
+        found = [*_not_within(found, [*rules.shields.all_in(data)])]
+    if found and rules.marks is not None and b"[" in data:
+        found = sorted(_outside(data, found, [*rules.marks.all_in(data)]), key=_by_place)
     return _merged(found)
 
 
@@ -193,6 +192,14 @@ def _behind(sign: re.Pattern[bytes], data: bytes, start: int, end: int) -> int:
         return end
     first = sign.search(data, start, end)
     return end if first is None else first.end()
+
+
+def _not_within(found: Iterable[Span], shields: Sequence[tuple[int, int]]) -> Iterator[Span]:
+    starts = [start for start, _ in shields]
+    for span in found:
+        place = bisect_right(starts, span.start) - 1
+        if place < 0 or span.end > shields[place][1]:
+            yield span
 
 
 def _outside(data: bytes, spans: Iterable[Span], marks: Sequence[tuple[int, int]]) -> Iterator[Span]:

@@ -104,6 +104,7 @@ def validators(phone_regions: Sequence[str]) -> Mapping[str, Validator]:
         "ipv6": Validator(locate=net_addresses.ipv6, restarts=False),
         "mac": Validator(net_addresses.mac, restarts=False),
         "mixed_case": Validator(mixed_case),
+        "phone_alone": Validator(locate=phones.alone, tail=phones.EXTENSION),
         "phone_announced": Validator(locate=phones.announced, tail=phones.EXTENSION),
         "phone_international": Validator(locate=phones.international, restarts=False, tail=phones.EXTENSION),
         "phone_national": Validator(

@@ -383,7 +383,10 @@ def survivors(canaries: Iterable[Canary], places: Mapping[str, bytes]) -> set[st
     for begin in range(0, len(pieces), 300):
         any_of = re2.compile("|".join(re2.escape(piece.decode()) for piece in pieces[begin : begin + 300]), options)
         for place, data in places.items():
-            found |= {f"{place}: {names[match.group()]}" for match in any_of.finditer(data)}
+            found |= {
+                f"{place}: {names[match.group()]} in {data[max(0, match.start() - 40) : match.end() + 40]!r}"
+                for match in any_of.finditer(data)
+            }
     return found
 
 

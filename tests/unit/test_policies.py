@@ -153,3 +153,25 @@ def test_what_only_looks_like_a_digest_is_hashed(forged: dict[str, Any]) -> None
     value = redact({"prompt": forged}, rules, "chat").value["prompt"]
     assert value != forged
     assert redact({"prompt": value}, rules, "chat").value["prompt"] == value
+
+
+def test_what_is_allowed_as_a_stretch_is_left_whole() -> None:
+    """Nothing is found within it; what goes beyond it, or stands beside it, is."""
+    rules = load_rules(SHIPPED + "\n[[allow]]\nwhy = \"Ours.\"\nspans = ['<<[^>]*>>']\n")
+    text = "bob@x.org <<bob@x.org 4111111111111111>> ann@x.org password=<<x>>y1"
+    assert (
+        redact(text, rules).value == "[REDACTED_EMAIL] <<bob@x.org 4111111111111111>> [REDACTED_EMAIL] password=<<x>>y1"
+    )
+
+
+@pytest.mark.parametrize(
+    ("keys", "says"),
+    [
+        ("spans = []", "spans"),
+        ("spans = ['(']", "patterns"),
+        ("spans = ['x']\nvalues = ['y']", "spans: a row of their own"),
+    ],
+)
+def test_a_bad_stretch_is_refused(keys: str, says: str) -> None:
+    with pytest.raises(RuleError, match=says):
+        load_rules(f'[[allow]]\nwhy = "Ours."\n{keys}\n')

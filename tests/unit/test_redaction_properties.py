@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     Scan = Callable[[Any], RedactedPayload]
 
 EXAMPLES: Final = int(os.environ.get("REDACTION_EXAMPLES", "20000"))
+ESCAPE: Final = re.compile(r"\\+(?:u[0-9a-f]{4}|.)")
 BLOCK: Final = 20  # values drawn from one seed of Hypothesis's, whose own work costs as much as one of ours
 
 pytestmark = pytest.mark.timeout(120 + EXAMPLES // 200)
