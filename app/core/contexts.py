@@ -24,8 +24,8 @@ _SENTENCE_END: Final = (
 )
 # What is counted ("mobile users: 778862"), and numbers that are not somebody's ("mi número de pedido es 778862").
 _COUNTED: Final = (
-    r"(?:\b|_)(?:users?|sold|sent|traffic|app|version|job|counts?|sample|visits|models?|order|total|sales|pedido|"
-    r"commande|bestellung|auftrag|ordine|encomenda)(?:\b|_)|_ids?\b|销量"
+    r"\b(?:users?|sold|sent|traffic|app|version|job|count|sample|visits|models?|order|pedido|commande|bestellung|"
+    r"auftrag|ordine|encomenda)\b|_(?:counts?|total|ids?)\b|销量"
 )
 _BREAK: Final = re.compile(f"(?i){_SENTENCE_END}|{_COUNTED}".encode())
 """Where what a word announces ends."""
@@ -48,7 +48,7 @@ class Words:
     def __init__(self, context: Pattern, data: bytes, columns: Columns) -> None:
         searched = _MARKS.sub(_blanked, data) if b"[" in data else data
         spans = [*context.all_in(searched)]
-        self._data = data
+        self._data = searched
         self._columns = columns
         self._starts = [start for start, _ in spans]
         self._ends = [end for _, end in spans]
@@ -77,7 +77,8 @@ class Words:
         if heading is None:
             return False
         first = bisect_left(self._starts, heading[0] - 1)
-        return first < len(self._ends) and self._ends[first] <= heading[1] + 1
+        is_named = first < len(self._ends) and self._ends[first] <= heading[1] + 1
+        return is_named and _BREAK.search(self._data, *heading) is None
 
 
 def _blanked(mark: re.Match[bytes]) -> bytes:

@@ -141,7 +141,7 @@ def _detectors(row: Row, checks: Mapping[str, Validator], order: int) -> list[De
     starts = row.choice("starts", _STARTS, "") or None
     context = _words(row, "context", _AS_PART, is_part=True)
     unless = _words(row, "unless", _AS_PART, is_part=True)
-    not_after = _words(row, "not_after", r"(?i)(?:{})[ :=\"'#.(]{{0,8}}\z")
+    not_after = _words(row, "not_after", r"(?i)(?:{})[ :=\"'#.]{{0,8}}\z")
     not_before = _words(row, "not_before", r"(?i)[ -]?(?:{})")
     patterns = [_compile(pattern, row) for pattern in row.some_texts("patterns", "RE2 patterns")]
     if action == "keep":

@@ -28,6 +28,13 @@ _WRITTEN: Final = re.compile(
     r"|\u30fc(?=\d)|\uff70(?=\d)|\u30fb(?=\d)"
 )
 
+_IN_JSON: Final = re.compile(r"\\\\*(?:u(?P<four>[0-9a-fA-F]{4})|(?P<sign>[nrt\"'/]))?")
+"""What JSON in a string escapes, and nothing else."""
+
+_OTHER: Final = re.compile(
+    r"\\(?:[xUbfvae0]|u001[bB]|u[dD][89abAB])|%[0-7][0-9a-fA-F]|&[#a-zA-Z]|\x1b\[|\u30fc(?=\d)|\uff70(?=\d)|\u30fb(?=\d)"
+)
+
 _SIGNS: Final = {"n": "\n", "r": "\r", "t": "\t", "b": " ", "f": " ", "v": " ", "a": " ", "0": " "}
 _DASHES: Final = ("\u30fc", "\uff70", "\u30fb")
 _MOST: Final = 0x10FFFF
@@ -41,29 +48,43 @@ def may_stand_in(text: str) -> bool:
     return not text.isascii() and any(sign in text for sign in _DASHES)
 
 
-def read(text: str) -> str:
-    """Return what a text says."""
+def may_say_more(text: str) -> bool:
+    """Whether anything but JSON's escapes may be in it."""
+    return _OTHER.search(text) is not None
+
+
+def read(text: str, *, in_json: bool = False) -> str:
+    """Return what a text says; `in_json`: if nothing but JSON's escapes was in it."""
+    if in_json or not may_say_more(text):
+        return _IN_JSON.sub(_said_in_json, text)
     return _WRITTEN.sub(_said, text)
 
 
-def places(text: str) -> Iterator[tuple[int, int, str]]:
+def places(text: str, *, in_json: bool = False) -> Iterator[tuple[int, int, str]]:
     """Yield where a sign is written as others, from where to where, and which sign it is ("": none)."""
-    for written in _WRITTEN.finditer(text):
+    for written in (_IN_JSON if in_json else _WRITTEN).finditer(text):
         said = _said(written)
         if said != written[0]:
             yield written.start(), written.end(), said
 
 
+def _said_in_json(written: re.Match[str]) -> str:
+    code, sign = written.groups()
+    if sign is not None:
+        return _SIGNS.get(sign, sign)
+    return written[0] if code is None else _of_code(int(code, 16))
+
+
 def _said(written: re.Match[str]) -> str:
     kind = written.lastgroup
+    if kind == "sign":
+        return _SIGNS.get(written[kind], written[kind])
     if kind is None:
         is_within = written[0] in _DASHES and written.string[max(0, written.start() - 1) : written.start()].isdigit()
         return "-" if is_within else written[0]
     if kind in ("colour", "terminal"):
         return ""
     value = written[kind]
-    if kind == "sign":
-        return _SIGNS.get(value, value)
     if kind == "reference":
         said = html.unescape(f"&{value}")
         return said if len(said) == 1 else written[0]

@@ -42,15 +42,20 @@ def fold(text: str) -> str:
     return text if text.isascii() else text.translate(_FOLDING)
 
 
-def fold_bytes(text: str) -> bytes:
+def has_other_reading(text: str) -> bool:
+    """Whether it matters that more than JSON's escapes are read: a sign that was written as others may end a value."""
+    return escapes.may_say_more(text) and escapes.read(text) != escapes.read(text, in_json=True)
+
+
+def fold_bytes(text: str, *, in_json: bool = False) -> bytes:
     """Return the form that a text is searched in, in UTF-8: read as a person reads it, then folded.
 
     What is written as other signs (`core.escapes`) is the sign that it stands for, and the
     underscores round an _emphasis_ are no part of its words. Where nothing needs folding it takes a tenth of the time.
-    Raises UnicodeEncodeError for a lone surrogate.
+    `in_json`: only JSON's escapes are read. Raises UnicodeEncodeError for a lone surrogate.
     """
     if escapes.may_stand_in(text):
-        text = escapes.read(text)
+        text = escapes.read(text, in_json=in_json)
     data = _folded_bytes(text)
     if b"_" not in data:
         return data
@@ -75,13 +80,13 @@ def _folded_bytes(text: str) -> bytes:
     return text.encode()
 
 
-def original_spans(text: str, spans: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
+def original_spans(text: str, spans: Sequence[tuple[int, int]], *, in_json: bool = False) -> list[tuple[int, int]]:
     """Return where spans of the folded text's bytes stand in `text`, in characters; both in order, without overlap.
 
     A character that folds to several (a ligature) is taken whole, and what is invisible behind a span with it.
     One walk over the text, however many spans there are.
     """
-    written = [*escapes.places(text)] if escapes.may_stand_in(text) else []
+    written = [*escapes.places(text, in_json=in_json)] if escapes.may_stand_in(text) else []
     if text.isascii() and not written:
         return list(spans)
     sizes = [_SIZES[ord(sign)] for sign in text]

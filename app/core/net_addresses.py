@@ -18,6 +18,9 @@ _MOST_GROUPS: Final = 12
 _GLUED: Final = 4
 """Groups of a run that may be none of the address, at either end: `12:30:45:fe80::1`."""
 
+_SLICE: Final = 2
+"""Numbers of a slice of a list, beside its empty ones."""
+
 _MAC_SIGNS: Final = 17
 
 _OCTETS: Final = re.compile(r"(?:(?:25[0-5]|2[0-4]\d|1\d\d|[1-9]?\d)(?:\.(?!\Z)|\Z)){4}")
@@ -28,7 +31,8 @@ _LETTER: Final = re.compile("[A-Fa-f]")
 
 # Scripts without blanks between words, or with endings right behind a name: kana, Han, Hangul, Thai.
 _SPACELESS: Final = "\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7af\u0e00-\u0e7f"
-_OWN_LOCAL: Final = re.compile(f".*[{_SPACELESS}](?=[!-~]+$)")
+_SPACELESS_SIGN: Final = re.compile(f"[{_SPACELESS}]")
+_ASCII_SIGNS: Final = "".join(map(chr, range(0x21, 0x7F)))
 _OWN_DOMAIN: Final = re.compile(f"[A-Za-z]{{2,}}(?=[{_SPACELESS}])")
 
 _AROUND: Final = "'\u2019*&$#!%^-"
@@ -62,9 +66,11 @@ def email(found: Candidate) -> Iterator[tuple[int, int]]:
         return
     if not _is_known_domain(last) and (found.after[:1] in ("(", "[") or (len(local) == 1 and host[1:2] == ".")):
         return
-    own = _OWN_LOCAL.search(local)
     own_end = _OWN_DOMAIN.match(last)
-    start = len(local) - len(local.lstrip(_AROUND)) if own is None else own.end()
+    start = len(local) - len(local.lstrip(_AROUND))
+    other = len(local.rstrip(_ASCII_SIGNS))
+    if 0 < other < len(local) and _SPACELESS_SIGN.match(local[other - 1]):
+        start = other
     yield start, len(text) if own_end is None else len(text) - len(last) + own_end.end()
 
 
@@ -100,7 +106,7 @@ def ipv6(found: Candidate) -> Iterator[tuple[int, int]]:
     text = found.text
     groups = text.split(":")
     before, after = found.before[-1:], found.after[:1]
-    if (not groups[0] and before.isalnum()) or (not groups[-1] and after.isalpha()) or _is_slice(found):
+    if (text[:2] == "::" and before.isalnum()) or (text[-2:] == "::" and after.isalpha()) or _is_slice(found):
         return  # `std::f64::MAX`, `a[::256]`
     if len(groups) > _MOST_GROUPS or len(max(groups, key=len)) < _TELLING_GROUP or _DIGIT.search(text) is None:
         return
@@ -123,7 +129,8 @@ def ipv6(found: Candidate) -> Iterator[tuple[int, int]]:
 def _is_slice(found: Candidate) -> bool:
     """Whether it stands in brackets behind a name: `a[1::100]`."""
     before = found.before
-    return before[-1:] == "[" and len(before) > 1 and before[0].isalnum()
+    is_indexed = before[-1:] == "[" and len(before) > 1 and before[0].isalnum()
+    return is_indexed and sum(map(bool, found.text.split(":"))) <= _SLICE
 
 
 def mac(found: Candidate) -> bool:

@@ -56,6 +56,7 @@ def international(found: Candidate) -> Iterator[tuple[int, int]]:
     if (
         (found.before[-1:] or " ").isalnum()
         or _is_decimal(text)
+        or (found.before == "m=" and text.count(".") == 1 and " " not in text)  # as Go prints times: m=+44.207946095
         or (text[1] == " " and found.before.strip()[-1:].isdigit())
     ):
         return
@@ -132,7 +133,7 @@ def _is_other(reading: Candidate, groups: Sequence[str]) -> bool:
     # Behind other groups a number is what comes next.
     if after[:1] not in " /" or not after[1:].isdigit():
         return False
-    return (after[0] == "/" and groups[-1][0] == "0") or _PAIRS.fullmatch(text) is not None
+    return (after[0] == "/" and "/" in text and groups[-1][0] == "0") or _PAIRS.fullmatch(text) is not None
 
 
 def announced(found: Candidate) -> Iterator[tuple[int, int]]:

@@ -9,15 +9,15 @@ Time is linear in the size of the value.
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import accumulate
 from typing import Any, Final
 
 from app.core.edits import Edits
 from app.core.events import Finding, RedactedPayload
-from app.core.folding import fold_bytes, is_plain, original_spans
+from app.core.folding import fold_bytes, has_other_reading, is_plain, original_spans
 from app.core.rules import Detector, Rules
-from app.core.searched import Budget, Span
+from app.core.searched import Budget
 from app.core.spans import find
 from app.core.walk import FAILED, MAX_CHARACTERS, WITHHELD, Origin, TooMuchError, Walk, replacement
 
@@ -86,7 +86,8 @@ def _occurring_in(texts: Sequence[str], exempts: Sequence[frozenset[str]], rules
     joined = "\n".join(texts)
     data = fold_bytes(joined)
     detectors = rules.occurring(data)
-    if not detectors:
+    others = _other_readings(texts, joined)
+    if not detectors and not others:
         return {}
     starts = list(accumulate([len(part) + 1 for part in _parts(texts, joined)], initial=0))
     found: dict[int, list[Detector]] = {}
@@ -94,7 +95,25 @@ def _occurring_in(texts: Sequence[str], exempts: Sequence[frozenset[str]], rules
         for index in _indexes(detector, data, starts):
             if detector.name not in exempts[index]:
                 found.setdefault(index, []).append(detector)
+    for index in others:
+        found.setdefault(index, [])
     return found
+
+
+def _other_readings(texts: Sequence[str], joined: str) -> list[int]:
+    """The texts that are searched in another reading too."""
+    return [place for place, text in enumerate(texts) if has_other_reading(text)] if has_other_reading(joined) else []
+
+
+@dataclass(frozen=True, slots=True)
+class _Value:
+    """What was found in a text as it came, from character to character."""
+
+    start: int
+    end: int
+    detector: Detector
+    said: str
+    """The value as it was matched."""
 
 
 def _parts(texts: Sequence[str], joined: str) -> Sequence[str | bytes]:
@@ -145,13 +164,10 @@ class _Search:
         current: str | None = None
         for _ in range(_PASSES):
             searched = text if current is None else current
-            data = fold_bytes(searched)
-            if current is not None:
-                detectors = _not_exempt(self.rules.occurring(data), origin.exempt)
-            spans = find(data, detectors, self.rules, is_number=origin.is_number, budget=self.budget)
-            if not spans:
+            values = self._values(searched, origin, detectors if current is None else None)
+            if not values:
                 return current
-            current = self._replaced(searched, data, spans, origin)
+            current = self._replaced(searched, values, origin)
         # It does not come to rest: what is left may still be something.
         return self._withheld(text, origin)
 
@@ -159,18 +175,62 @@ class _Search:
         self.edits.found(origin.order, [Finding(origin.path, FAILED, "redact", len(text))])
         return WITHHELD
 
-    def _replaced(self, searched: str, data: bytes, spans: Sequence[Span], origin: Origin) -> str:
+    def _values(self, text: str, origin: Origin, detectors: Sequence[Detector] | None) -> list[_Value]:
+        """What stands in a text, in order and without overlap; in both of its readings, where it has two."""
+        values = self._read(text, origin, detectors, in_json=False)
+        if not has_other_reading(text):
+            return values
+        return _merged(sorted([*values, *self._read(text, origin, None, in_json=True)], key=_by_place))
+
+    def _read(self, text: str, origin: Origin, detectors: Sequence[Detector] | None, *, in_json: bool) -> list[_Value]:
+        data = fold_bytes(text, in_json=in_json)
+        if detectors is None:
+            detectors = _not_exempt(self.rules.occurring(data), origin.exempt)
+        spans = find(data, detectors, self.rules, is_number=origin.is_number, budget=self.budget)
+        if not spans:
+            return []
+        places = original_spans(text, [(start, end) for start, end, _ in spans], in_json=in_json)
+        return [
+            _Value(first, last, detector, _said(data, start, end, detector))
+            for (start, end, detector), (first, last) in zip(spans, places, strict=True)
+        ]
+
+    def _replaced(self, searched: str, values: Sequence[_Value], origin: Origin) -> str:
         pieces: list[str] = []
         findings: list[Finding] = []
         position = 0
-        places = original_spans(searched, [(start, end) for start, end, _ in spans])
-        for (first, last, detector), (start, end) in zip(spans, places, strict=True):
-            # However a value is written, its pseudonym is one: it is made of what was matched.
-            value = data[first:last].decode(errors="replace") if detector.action == "pseudonymise" else ""
-            replaced, action = replacement(detector.name, detector.action, value, self.rules)
-            pieces += (searched[position:start], replaced)
-            position = end
-            findings.append(Finding(origin.path, detector.name, action, end - start))
+        for value in values:
+            detector = value.detector
+            replaced, action = replacement(detector.name, detector.action, value.said, self.rules)
+            pieces += (searched[position : value.start], replaced)
+            position = value.end
+            findings.append(Finding(origin.path, detector.name, action, value.end - value.start))
         self.edits.found(origin.order, findings)
         pieces.append(searched[position:])
         return "".join(pieces)
+
+
+def _said(data: bytes, start: int, end: int, detector: Detector) -> str:
+    """The value, where a pseudonym is made of it: however a value is written, it has one."""
+    return data[start:end].decode(errors="replace") if detector.action == "pseudonymise" else ""
+
+
+def _by_place(value: _Value) -> tuple[int, int]:
+    return value.start, -value.end
+
+
+def _merged(values: Sequence[_Value]) -> list[_Value]:
+    """Values in order, with those that overlap made one, named by the longest."""
+    merged: list[_Value] = []
+    longest = 0
+    for value in values:
+        size = value.end - value.start
+        last = merged[-1] if merged else None
+        if last is not None and value.start < last.end:
+            named = value if size > longest else last
+            longest = max(longest, size)
+            merged[-1] = replace(named, start=last.start, end=max(last.end, value.end))
+        else:
+            merged.append(value)
+            longest = size
+    return merged

@@ -108,7 +108,7 @@ class NameTable(Generic[T]):
         words = words_of(name)
         found = self._of(words)
         if found[0] is None and len(words) > 1 and _NUMBERED.search(name):
-            return self._of(words[:-1])
+            return self._by_suffix(words[:-1])
         return found
 
     def _of(self, words: list[str]) -> tuple[T | None, bool]:
@@ -116,6 +116,9 @@ class NameTable(Generic[T]):
         for key in (whole, whole.removesuffix("s")):
             if key in self.names:
                 return self.names[key], key != whole
+        return self._by_suffix(words)
+
+    def _by_suffix(self, words: list[str]) -> tuple[T | None, bool]:
         for start in range(max(0, len(words) - _SUFFIX_WORDS), len(words)):
             tail = "".join(words[start:])
             for key in (tail, tail.removesuffix("s")):

@@ -43,7 +43,8 @@ _DRAWN_DIGITS: Final = 2
 """Places where digits stand among letters: names in code have one (`sha256sum`), what is drawn has more."""
 _LETTERS = re.compile(r"[A-Za-z]+(?:[-_ ][A-Za-z]+)*")
 _PLACEHOLDER = re.compile(
-    r"![a-z]+|\$[{(A-Za-z_].*[})]?|%[A-Za-z_]+%?|%\(?.*[)]s|\{\{?.*|<.*>?|\[.*|@\{?.*\}|(?i:your|insert|enter)[-_ ].*"
+    r"!(?:vault|env|secret|ref|include|encrypted|reference|sub)"
+    r"|\$[{(A-Za-z_].*[})]?|%[A-Za-z_]+%?|%\(?.*[)]s|\{\{?.*|<.*>?|\[.*|@\{?.*\}|(?i:your|insert|enter)[-_ ].*"
     r"|(?i:my|the)[-_ ][^0-9]*"
 )
 _REDACTED = re.compile(r"\[[A-Z0-9_]+(?::[a-z0-9_-]+:[0-9a-f]+)?\]|(?i:redacted)")
@@ -93,7 +94,7 @@ def assigned_password(found: Candidate) -> bool:
         return False
     if _is_quoted(found):
         return text.split(" ")[0].lower() not in _PROSE_WORDS or _has_digit(text)
-    if len(text) < _SHORTEST_BARE or _FILE.fullmatch(text):
+    if len(text) < _SHORTEST_BARE:
         return False
     if _LETTERS.fullmatch(text):
         # A word with more words behind it is a sentence, unless it is glued to its name: `password=letmein`.
@@ -117,16 +118,21 @@ def assigned_secret(found: Candidate) -> bool:
 def assigned_token(found: Candidate) -> bool:
     """Beside `token`: letters and a digit, or long; the tokens of language models are words and counts."""
     text = found.text
-    if " " in text or _FILE.fullmatch(text) or _is_placeholder(text) or _is_code(found):
+    if " " in text or _is_placeholder(text) or _is_code(found):
         return False
     if not any(sign.isalpha() for sign in text):
         return False
     return len(text) >= _SHORTEST_LETTERS or (len(text) >= _SHORTEST_TOKEN and _has_digit(text))
 
 
+def assigned_pwd(found: Candidate) -> bool:
+    """Beside `pwd`, which is also the folder that a shell is in."""
+    return _FILE.fullmatch(found.text) is None and assigned_token(found)
+
+
 def told_password(found: Candidate) -> bool:
     """In a sentence: what no word has, a digit or a sign within ("my password is hunter2")."""
-    text = found.text.rstrip(".!?:")
+    text = found.text.rstrip(".!?:)")
     if text.startswith("-") or _is_placeholder(text) or _is_code(found):
         return False
     return text.count("-") >= _PHRASE_JOINTS or any(not sign.isalpha() and sign not in "-_'." for sign in text)
@@ -145,7 +151,7 @@ def written_secret(found: Candidate) -> bool:
 
 def told_password_located(found: Candidate) -> Iterator[tuple[int, int]]:
     """The same without the sentence's end behind it."""
-    end = len(found.text.rstrip(",.;:"))
+    end = len(found.text.rstrip(",.;:)"))
     if end and told_password(found):
         yield 0, end
 
@@ -195,6 +201,7 @@ def _is_code(found: Candidate) -> bool:
 
 SECRET_CHECKS: Final[Mapping[str, Callable[[Candidate], bool]]] = {
     "assigned_password": assigned_password,
+    "assigned_pwd": assigned_pwd,
     "assigned_secret": assigned_secret,
     "assigned_token": assigned_token,
     "basic_auth": basic_auth,

@@ -27,8 +27,8 @@ _MD5SUM: Final = frozenset({"  ", " *"})
 
 _SENTENCE: Final = "._-"
 _SHORTEST_SESSION: Final = 4
-_SHORTEST_NUMBER: Final = 6
-_FEWEST_DIGITS: Final = 5
+_SHORTEST_NUMBER: Final = 5
+_FEWEST_DIGITS: Final = 4
 
 _HEX = re.compile(r"(?:0[xX])?[0-9a-fA-F]+")
 _WORDLIKE = re.compile(r"[A-Z]?[a-z]{3,}|[A-Z]{4,}")
@@ -60,8 +60,9 @@ def told_session(found: Candidate) -> Iterator[tuple[int, int]]:
 
 
 def told_number(found: Candidate) -> bool:
-    """A number behind its name, and no year, count or version: six signs and more, five of them digits."""
-    return sum(map(str.isalnum, found.text)) >= _SHORTEST_NUMBER and len(found.digits) >= _FEWEST_DIGITS
+    """A number behind its name, and no year, count or version: five digits, or a letter and four."""
+    digits = len(found.digits)
+    return digits >= _SHORTEST_NUMBER or (digits >= _FEWEST_DIGITS and found.text[:1].isalpha())
 
 
 def high_entropy(found: Candidate) -> bool:

@@ -8,7 +8,7 @@ import orjson
 
 from app.core.edits import Edits, Path
 from app.core.events import Finding
-from app.core.folding import fold, fold_bytes
+from app.core.folding import fold, fold_bytes, has_other_reading
 from app.core.pseudonyms import is_digest, is_mark
 from app.core.rules import FieldRule, PolicyTree, Rules, mark_of
 
@@ -43,14 +43,18 @@ _ALL: Final[frozenset[str]] = frozenset()
 
 _DIGEST: Final = {"digest", "length"}
 
-_SENTENCE: Final = re.compile(r"[^\W\d_]{2,}[:,;]?\s|\s\S+\s|\+\d")
+_SENTENCE: Final = re.compile(r"[^\W\d_]{2}[:,;]?\s|\s\S{1,99}\s|\+\d[\d ()-]{6}")
 """A word with something behind it, two blanks, or a telephone number's `+`: no id, digest or time has one."""
 
 _SCHEMA_TYPES: Final = frozenset(["string", "number", "integer", "boolean", "array", "object", "null"])
-_VALUES: Final = frozenset(["value", "default", "example", "examples", "const", "enum"])
+_SCHEMA: Final = frozenset(
+    """$ref type description title format pattern minLength maxLength minimum maximum exclusiveMinimum exclusiveMaximum
+    multipleOf minItems maxItems uniqueItems nullable readOnly writeOnly deprecated required strict""".split()  # noqa: SIM905
+)
+"""Members that say what a field takes and never hold a value of it (JSON Schema)."""
 
-_NO_COUNT: Final = 10**6
-"""Digits that no number has: under a plural a number is a count (`{"emails": 12}`)."""
+_COUNTED: Final = 7
+"""From so many digits on a number under a plural is a value, and before a count (`{"emails": 12}`)."""
 
 
 class TooMuchError(Exception):
@@ -108,8 +112,10 @@ class Walk:
             plans = self._plans
             told = self._told(value) if "value" in value else None
             for key, member in value.items():
-                plan = told if told is not None and key == "value" else plans.get(key) or self._plan(key)
-                if not plan.is_plain:
+                plan = plans.get(key) or self._plan(key)
+                if told is not None and key == "value":
+                    self._take_told(member, (path, key), told, depth)
+                elif not plan.is_plain:
                     self._take_member(key, member, path, plan, depth)
                 elif type(member) is str:
                     self._add(member, (path, key), plan.exempt)
@@ -124,11 +130,21 @@ class Walk:
 
     def _told(self, value: dict[str, Any]) -> _Plan | None:
         """What the name says that stands beside a value: `{"name": "Cookie", "value": "sid=1"}`."""
-        name = value.get("name") or value.get("key")
-        if type(name) is not str:
-            return None
-        plan = self._plans.get(name) or self._plan(name)
-        return None if plan.rule is None else replace(plan, name_suspect=False)
+        for name in (value.get("name"), value.get("key")):
+            if type(name) is str:
+                plan = self._plans.get(name) or self._plan(name)
+                if plan.rule is not None:
+                    rule = replace(plan.rule, least_digits=max(plan.rule.least_digits, _COUNTED))
+                    return replace(plan, rule=rule, name_suspect=False)
+        return None
+
+    def _take_told(self, value: Any, path: Path, plan: _Plan, depth: int) -> None:
+        """The value that a name stands beside; OpenTelemetry has it one level down: `{"stringValue": "sid=1"}`."""
+        if type(value) is dict and len(value) == 1:
+            ((key, member),) = value.items()
+            self._take_member(key, member, path, replace(plan, name_suspect=_is_suspect(key, self._rules)), depth + 1)
+        elif path is not None:
+            self._take_member(str(path[1]), value, path[0], plan, depth)
 
     def take_by_policy(
         self, value: Any, policy: PolicyTree, path: Path = None, exempt: frozenset[str] = _ALL, depth: int = 0
@@ -221,7 +237,7 @@ class Walk:
     ) -> None:
         self.texts.append(text)
         # A field for ids or times that holds a sentence holds no id.
-        self.exempts.append(_ALL if exempt and _SENTENCE.search(text) else exempt)
+        self.exempts.append(_ALL if "phone" in exempt and _SENTENCE.search(text) else exempt)
         # Every text of every event passes here, and few are looked at again: no Origin yet.
         self._places.append((path, is_number, is_key))
 
@@ -233,7 +249,7 @@ class Walk:
         rules = self._rules
         rule, name_suspect = rules.fields.find(name), _is_suspect(name, rules)
         if rule is not None and rules.fields.is_plural(name):
-            rule = replace(rule, least_digits=_NO_COUNT)
+            rule = replace(rule, least_digits=_COUNTED)
         # A name that may be redacted itself says nothing of its value: under its new name nothing would be exempt.
         exempt = _ALL if name_suspect else rules.exempt.find(name) or _ALL
         plan = _Plan(rule, exempt, name_suspect, is_plain=rule is None and not name_suspect)
@@ -277,14 +293,17 @@ def _is_digest(value: Any) -> bool:
 
 def _is_schema(value: Any) -> bool:
     """Whether it says what a field takes, as tools' parameters do (JSON Schema), and has no value in it."""
-    if not isinstance(value, dict) or not _VALUES.isdisjoint(value):
+    if not isinstance(value, dict) or not _SCHEMA.issuperset(value):
         return False
-    kind = value.get("type")
-    return (isinstance(kind, str) and kind in _SCHEMA_TYPES) or "$ref" in value
+    kinds = value.get("type")
+    listed = kinds if isinstance(kinds, list) else [kinds]
+    return all(isinstance(kind, str) and kind in _SCHEMA_TYPES for kind in listed) or (
+        str(value.get("$ref")).startswith("#/") and "type" not in value
+    )
 
 
 def _is_suspect(name: str, rules: Rules) -> bool:
     try:
-        return bool(rules.occurring(fold_bytes(name)))
+        return has_other_reading(name) or bool(rules.occurring(fold_bytes(name)))
     except Exception:  # noqa: BLE001 - fail closed: what cannot be told is searched
         return True

@@ -1,5 +1,6 @@
 """From bytes to checked values: strict JSON, then a schema. Every fault is the caller's and names no value."""
 
+import re
 from typing import Any, Final
 
 from marshmallow import Schema, ValidationError
@@ -8,9 +9,11 @@ from app.core import strict_json
 from app.core.redaction import redact
 from app.core.rules import Rules
 from app.core.strict_json import Fault, JsonFault
+from app.core.walk import WITHHELD
 from app.errors import InvalidError, NotJsonError
 
 _MAX_NAME: Final = 64
+_NUMBER: Final = re.compile(r"\d(?:\D?\d){5}")
 _MAX_ERRORS: Final = 20
 """A body of ten thousand unknown fields is not answered with ten thousand messages."""
 
@@ -57,6 +60,9 @@ class Reader:
         clean = str(redact(name, self._rules).value)
         printable = "".join(sign for sign in clean if sign.isprintable())
         printable = str(redact(printable, self._rules).value)
+        if _NUMBER.search(printable):
+            # No field of ours has one, and an address turns `?+358…` into a number that nothing announces.
+            return WITHHELD
         return printable if len(printable) <= _MAX_NAME else printable[:_MAX_NAME] + "…"
 
     def _shown_messages(self, messages: Any) -> dict[str, Any]:

@@ -784,5 +784,8 @@ def test_each_pattern_has_one_value(secrets: Rules) -> None:
     """A group is the value: of several groups they are alternatives, in quotes of one kind each."""
     for detector in secrets.detectors:
         assert detector.pattern.groups in (0, 1, 3), detector.name
-        quotes = [rf"((?:[^\x{sign}\n]|\x{sign}[0-9A-Za-z]){{3,}})" for sign in ("22", "27")] + [r"([^\x60\n]{3,})"]
+        quotes = [
+            rf"([^\x{sign}\n,}}\]\s](?:[^\x{sign}\n]|[0-9A-Za-z]\x{sign}[0-9A-Za-z]){{2,}})" for sign in ("22", "27")
+        ]
+        quotes.append(r"([^\x60\n]{3,})")
         assert detector.pattern.groups < 3 or all(quote in detector.pattern.pattern for quote in quotes)
