@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 EXAMPLES: Final = int(os.environ.get("REDACTION_EXAMPLES", "20000"))
 ESCAPE: Final = re.compile(r"\\+(?:u[0-9a-f]{4}|.)")
+FEWEST_SIGNS: Final = 4  # a blank, as JSON escapes it, may as well stand beside another value
 BLOCK: Final = 20  # values drawn from one seed of Hypothesis's, whose own work costs as much as one of ours
 
 pytestmark = pytest.mark.timeout(120 + EXAMPLES // 200)
@@ -125,7 +126,10 @@ def test_no_planted_value_survives(scan: Scan, seed: int) -> None:
         assert FAILED not in [found.detector for found in result.findings], f"plant(Chance({name!r}))"
         left = orjson.dumps(result.value).decode()
         for canary in planted.canaries:
-            piece = orjson.dumps(canary.piece(chance, chance.randint(6, 12))).decode()[1:-1]
+            part = canary.piece(chance, chance.randint(6, 12))
+            if len(ESCAPE.sub("", part)) < FEWEST_SIGNS:
+                continue
+            piece = orjson.dumps(part).decode()[1:-1]
             assert piece not in left, f"plant(Chance({name!r})): {piece!r} of {canary.kind} {canary.text!r} in {left}"
 
 
