@@ -44,7 +44,9 @@ def fold(text: str) -> str:
 
 def has_other_reading(text: str) -> bool:
     """Whether it matters that more than JSON's escapes are read: a sign that was written as others may end a value."""
-    return escapes.may_say_more(text) and escapes.read(text) != escapes.read(text, in_json=True)
+    # Most texts have no such sign at all, and that is told at once: this is asked of every event.
+    may_be = escapes.may_stand_in(text) and escapes.may_say_more(text)
+    return may_be and escapes.read(text) != escapes.read(text, in_json=True)
 
 
 def fold_bytes(text: str, *, in_json: bool = False) -> bytes:
