@@ -6,7 +6,6 @@ ones), so a shape that nothing else has, or a word that announces a number, is e
 
 import re
 from collections.abc import Iterator, Sequence
-from itertools import islice
 from operator import sub
 from string import ascii_uppercase
 from typing import Final
@@ -107,7 +106,10 @@ def alone(found: Candidate) -> Iterator[tuple[int, int]]:
     """A number in one country's grouping behind which no other one stands."""
     after = found.after
     if not (after[:1] in " /" and after[1:].isdigit()):
-        yield from islice((reading for reading in _dialled(found, 12) if reading[1] == len(found.text)), 1)
+        # The whole candidate is the first reading, if it is one at all.
+        first = next(_dialled(found, 12), None)
+        if first is not None and first[1] == len(found.text):
+            yield first
 
 
 def _dialled(found: Candidate, many: int) -> Iterator[tuple[int, int]]:
