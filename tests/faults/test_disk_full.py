@@ -31,7 +31,7 @@ LARGER_THAN_THE_DISK = str(64 * DISK_BYTES)
 AGAIN_S = 5.0
 """Within this the service takes events again, once there is room."""
 SETTLED_S = 1.5
-"""A disk that has been full for so long stays full: nothing is on its way any more that would make room."""
+"""What has been full for so long stays full: nothing is on its way any more that would make room."""
 REFUSAL = "DATA_DIR: "
 """How the one line begins that a service may end with instead of starting on a full disk."""
 
@@ -52,10 +52,6 @@ def _env(disk: Disk, loki: LokiStandIn | None = None) -> dict[str, str]:
     return {"DATA_DIR": str(data_dir), "SPOOL_MAX_BYTES": LARGER_THAN_THE_DISK, **loki_url, **QUICK}
 
 
-_REFUSALS = 10
-"""In a row, of a small event each: then it is full."""
-
-
 def _offer(accounts: Accounts, events: Sequence[dict[str, Any]]) -> bool:
     """Send events in one request; it is accepted whole, or refused with 503 and Retry-After, and nothing else."""
     path, value = ("/log", events[0]) if len(events) == 1 else ("/log/batch", events)
@@ -74,20 +70,24 @@ def _offer(accounts: Accounts, events: Sequence[dict[str, Any]]) -> bool:
 
 
 def _fill_with_events(accounts: Accounts, most_bytes: int) -> None:
-    """Log until not even a small event is taken: first in batches, then large ones, then small ones."""
+    """Log until not even a small event is taken: batches where there is room for one, else large ones, then small ones.
+
+    What was on its way to Loki as it went away may still leave, and makes room again: full is what stays full.
+    """
     text = "word " * 800
-    sent_bytes = number = 0
-    for size in (50, 1, 0):
-        taken = True
-        while taken:
-            assert sent_bytes <= most_bytes, "more was acknowledged than there is room for"
+    taken_bytes = number = 0
+    full_since_s = time.monotonic()
+    while time.monotonic() - full_since_s < SETTLED_S:
+        for size in (50, 1, 0):
             number += 1
-            taken = _offer(accounts, [{"event": "a", "payload": {"n": number, "text": text}}] * size or [SMALL])
-            sent_bytes += size * len(text)
-    # What was on its way to Loki as it went away may still leave, and makes room for a small one.
-    while any(_offer(accounts, [SMALL]) for _ in range(_REFUSALS)):
-        number += 1
-        assert number < most_bytes // len(text), "more was acknowledged than there is room for"
+            events = [{"event": "a", "payload": {"n": number, "text": text}}] * size or [SMALL]
+            if _offer(accounts, events):
+                taken_bytes += len(json.dumps(events))
+                assert taken_bytes <= most_bytes, "more was acknowledged than there is room for"
+                full_since_s = time.monotonic()
+                break
+        else:
+            time.sleep(0.02)
 
 
 def _check_full(accounts: Accounts, workers: Sequence[int]) -> None:
