@@ -61,6 +61,11 @@ class Validator:
     restarts: bool = True
     """Whether a candidate that fails may hold a value that starts at a later group."""
 
+    def holds_for(self, value: str) -> bool:
+        """Whether a value that stands by itself passes, as if between quotes; no plan is asked."""
+        found = Candidate(value, '"', '"')
+        return self.check(found) if self.locate is None else any(True for _ in self.locate(found))
+
 
 JOINTS = "-."
 """What holds the parts of a longer number together: an order id, a dotted version."""

@@ -57,7 +57,7 @@ _DETECTOR_KEYS = frozenset(
 )
 _DENY_KEYS = frozenset(["name", "why", "words", "action"])
 _ALLOW_KEYS = frozenset(["why", "values", "patterns", "spans", "detectors"])
-_FIELD_KEYS = frozenset(["name", "why", "names", "suffixes", "action", "in_text", "least_digits"])
+_FIELD_KEYS = frozenset(["name", "why", "names", "suffixes", "action", "in_text", "least_digits", "check"])
 _EXEMPT_KEYS = frozenset(["why", "names", "suffixes", "detectors"])
 _POLICY_KEYS = frozenset(["why", "events", "fields", "action"])
 _DEFAULT_REGIONS: Final = ("US", "GB")
@@ -100,7 +100,7 @@ def _compiled_table(text: str) -> Rules:
         unknown = sorted(set(row.texts("yields_to", "names")) - known)
         if unknown:
             raise row.fault(f"yields_to: a name{slip(unknown[0], known)} that no detector has")
-    fields = _field_rules(rows(table, "field", text), allowed)
+    fields = _field_rules(rows(table, "field", text), allowed, checks)
     allowed.check(known | set(_names_in(table, "field")))
     exempt = _exemptions(rows(table, "exempt", text), known)
     compiled_all = tuple(replace(one, allowed=allowed.of(one.name)) for one in detectors)
@@ -298,7 +298,7 @@ class _Allowances:
         return f"(?:{pattern})"
 
 
-def _field_rules(listed: Sequence[Row], allowed: _Allowances) -> NameTable[FieldRule]:
+def _field_rules(listed: Sequence[Row], allowed: _Allowances, checks: Mapping[str, Validator]) -> NameTable[FieldRule]:
     names: dict[str, FieldRule] = {}
     suffixes: dict[str, FieldRule] = {}
     for row in listed:
@@ -306,7 +306,8 @@ def _field_rules(listed: Sequence[Row], allowed: _Allowances) -> NameTable[Field
         action = row.choice("action", ACTIONS, "redact")
         exact, last = _names(row)
         if action != "keep":
-            rule = FieldRule(row.keys["name"], action, allowed.of(row.keys["name"]), _least_digits(row))
+            check = checks.get(row.choice("check", ["", *checks], ""))
+            rule = FieldRule(row.keys["name"], action, allowed.of(row.keys["name"]), _least_digits(row), check)
             names.update(dict.fromkeys(exact, rule))
             suffixes.update(dict.fromkeys(last, rule))
     return NameTable(names, suffixes)

@@ -35,6 +35,9 @@ _SPACELESS_SIGN: Final = re.compile(f"[{_SPACELESS}]")
 _ASCII_SIGNS: Final = "".join(map(chr, range(0x21, 0x7F)))
 _OWN_DOMAIN: Final = re.compile(f"[A-Za-z]{{2,}}(?=[{_SPACELESS}])")
 
+_VERSION: Final = re.compile(r"\d+(?:\.\d+)+\.[a-z]+")
+"""A package's version, as in `rxjs@7.8.1.post1`."""
+
 _AROUND: Final = "'\u2019*&$#!%^-"
 """Quotes, emphasis and signs of shells: an address may have them, and seldom begins with one."""
 
@@ -62,7 +65,7 @@ def email(found: Candidate) -> Iterator[tuple[int, int]]:
     text = found.text
     local, _, host = text.rpartition("@")
     last = host.rpartition(".")[2]
-    if last.lower() in _FILE_NAMES or not any(map(str.isalnum, local)):
+    if last.lower() in _FILE_NAMES or _VERSION.fullmatch(host) or not any(map(str.isalnum, local)):
         return
     if not _is_known_domain(last) and (found.after[:1] in ("(", "[") or (len(local) == 1 and host[1:2] == ".")):
         return

@@ -33,12 +33,15 @@ _YEARS: Final = re.compile(r"(?:1[5-9]|20)\d\d ?[-/] ?(?:1[5-9]|20)?\d\d")
 _QUAD: Final = re.compile(r"(?:25[0-5]|2[0-4]\d|1\d\d|[1-9]?\d)(?:\.(?:25[0-5]|2[0-4]\d|1\d\d|[1-9]?\d)){3}")
 _VERSION: Final = re.compile(r"\d+\.\d\.\d+(?:\.\d+)*")
 _DECIMALS: Final = re.compile(r"\d+\.\d+(?:[ /-]+\d+\.\d+)*")
-_JOINED: Final = frozenset(":.,-/")
-"""In front of 00, these say that it is the end of a time or a number."""
+_JOINED: Final = frozenset("-/")
+_JOINED_TO_DIGITS: Final = frozenset(":.,")
+"""In front of 00, these say that it is the end of a time or a number, of which digits stand before them."""
 
 _MOST_PAIRS: Final = 5
 """France's numbers have as many; more are drawn in a lottery."""
 _PAIRS: Final = re.compile(r"\d\d(?:[ .\-/]\d\d)+")
+_BLANKS_ALONE: Final = re.compile(r"[2-9]\d\d [2-9]\d\d \d{4}")
+"""A row of measurements, unless the row ends with it."""
 _CAPITALS: Final = frozenset(ascii_uppercase)
 """One of them before a number, glued or with a hyphen, makes an id of it: `ORD-8928248`."""
 
@@ -59,7 +62,7 @@ def international(found: Candidate) -> Iterator[tuple[int, int]]:
         or (text[1] == " " and found.before.strip()[-1:].isdigit())
     ):
         return
-    if text[0] == "0" and (found.before[-1:] in _JOINED or ("." in text and " " in text)):
+    if text[0] == "0" and (_is_joined(found.before) or ("." in text and " " in text)):
         return
     plausible = 0
     for end in _ends(text, found.after):
@@ -74,6 +77,10 @@ def international(found: Candidate) -> Iterator[tuple[int, int]]:
             plausible = end
     if plausible:
         yield 0, plausible
+
+
+def _is_joined(before: str) -> bool:
+    return before[-1:] in _JOINED or (before[-1:] in _JOINED_TO_DIGITS and before[:1].isdigit())
 
 
 def _is_plausible(digits: str) -> bool:
@@ -135,6 +142,8 @@ def _is_other(reading: Candidate, groups: Sequence[str]) -> bool:
     # Behind other groups a number is what comes next.
     if after[:1] not in " /" or not after[1:].isdigit():
         return False
+    if after[0] == " " and _BLANKS_ALONE.fullmatch(text):
+        return True
     return (after[0] == "/" and "/" in text and groups[-1][0] == "0") or _PAIRS.fullmatch(text) is not None
 
 

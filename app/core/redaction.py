@@ -9,7 +9,7 @@ Time is linear in the size of the value.
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import accumulate
 from typing import Any, Final
 
@@ -17,8 +17,8 @@ from app.core.edits import Edits
 from app.core.events import Finding, RedactedPayload
 from app.core.folding import fold_bytes, has_other_reading, is_plain, original_spans
 from app.core.rules import Detector, Rules
-from app.core.searched import Budget
-from app.core.spans import find
+from app.core.searched import Budget, Span
+from app.core.spans import by_place, find, merged
 from app.core.walk import FAILED, MAX_CHARACTERS, WITHHELD, Origin, TooMuchError, Walk, replacement
 
 MAX_ASKED_PER_KB: Final = 64
@@ -105,17 +105,6 @@ def _other_readings(texts: Sequence[str], joined: str) -> list[int]:
     return [place for place, text in enumerate(texts) if has_other_reading(text)] if has_other_reading(joined) else []
 
 
-@dataclass(frozen=True, slots=True)
-class _Value:
-    """What was found in a text as it came, from character to character."""
-
-    start: int
-    end: int
-    detector: Detector
-    said: str
-    """The value as it was matched."""
-
-
 def _parts(texts: Sequence[str], joined: str) -> Sequence[str | bytes]:
     """What each text is in the joined and folded one; only its length counts."""
     return texts if is_plain(joined) else [fold_bytes(text) for text in texts]
@@ -175,27 +164,27 @@ class _Search:
         self.edits.found(origin.order, [Finding(origin.path, FAILED, "redact", len(text))])
         return WITHHELD
 
-    def _values(self, text: str, origin: Origin, detectors: Sequence[Detector] | None) -> list[_Value]:
+    def _values(self, text: str, origin: Origin, detectors: Sequence[Detector] | None) -> list[Span]:
         """What stands in a text, in order and without overlap; in both of its readings, where it has two."""
         values = self._read(text, origin, detectors, in_json=False)
         if not has_other_reading(text):
             return values
-        return _merged(sorted([*values, *self._read(text, origin, None, in_json=True)], key=_by_place))
+        return merged(sorted([*values, *self._read(text, origin, None, in_json=True)], key=by_place))
 
-    def _read(self, text: str, origin: Origin, detectors: Sequence[Detector] | None, *, in_json: bool) -> list[_Value]:
+    def _read(self, text: str, origin: Origin, detectors: Sequence[Detector] | None, *, in_json: bool) -> list[Span]:
         data = fold_bytes(text, in_json=in_json)
         if detectors is None:
             detectors = _not_exempt(self.rules.occurring(data), origin.exempt)
         spans = find(data, detectors, self.rules, is_number=origin.is_number, budget=self.budget)
         if not spans:
             return []
-        places = original_spans(text, [(start, end) for start, end, _ in spans], in_json=in_json)
+        places = original_spans(text, [(span.start, span.end) for span in spans], in_json=in_json)
         return [
-            _Value(first, last, detector, _said(data, start, end, detector))
-            for (start, end, detector), (first, last) in zip(spans, places, strict=True)
+            Span(first, last, detector, _said(data, start, end, detector))
+            for (start, end, detector, _), (first, last) in zip(spans, places, strict=True)
         ]
 
-    def _replaced(self, searched: str, values: Sequence[_Value], origin: Origin) -> str:
+    def _replaced(self, searched: str, values: Sequence[Span], origin: Origin) -> str:
         pieces: list[str] = []
         findings: list[Finding] = []
         position = 0
@@ -213,24 +202,3 @@ class _Search:
 def _said(data: bytes, start: int, end: int, detector: Detector) -> str:
     """The value, where a pseudonym is made of it: however a value is written, it has one."""
     return data[start:end].decode(errors="replace") if detector.action == "pseudonymise" else ""
-
-
-def _by_place(value: _Value) -> tuple[int, int]:
-    return value.start, -value.end
-
-
-def _merged(values: Sequence[_Value]) -> list[_Value]:
-    """Values in order, with those that overlap made one, named by the longest."""
-    merged: list[_Value] = []
-    longest = 0
-    for value in values:
-        size = value.end - value.start
-        last = merged[-1] if merged else None
-        if last is not None and value.start < last.end:
-            named = value if size > longest else last
-            longest = max(longest, size)
-            merged[-1] = replace(named, start=last.start, end=max(last.end, value.end))
-        else:
-            merged.append(value)
-            longest = size
-    return merged

@@ -87,6 +87,8 @@ class FieldRule:
     allowed: Allowed | None = None
     least_digits: int = 0
     """A number with fewer is a count, and stays: `{"mobile": 4711}` of visits."""
+    check: Validator | None = None
+    """What a text or a whole number must pass to be replaced, and nothing else is; None: whatever stands there is."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,11 +13,13 @@ from app.core.rules import Allowed, Detector
 
 
 class Span(NamedTuple):
-    """Bytes from `start` to `end` that `detector` names."""
+    """What `detector` names: from byte to byte of what is searched, or from character to character of what came."""
 
     start: int
     end: int
     detector: Detector
+    said: str = ""
+    """The value as it was matched, where a pseudonym is made of it."""
 
 
 @dataclass(slots=True)
@@ -60,7 +62,7 @@ class Taken:
         place = bisect_right(self._starts, start) - 1
         if place < 0:
             return 0, 0
-        first, last, detector = self._outer[place]
+        first, last, detector, _ = self._outer[place]
         if end <= last:
             return end, 0
         if last <= start:

@@ -36,11 +36,21 @@ _PROSE_WORDS: Final = frozenset(
     minimum maximum use used was we were what when where which who why will with you your""".split()  # noqa: SIM905
 )
 
+_FORM_WORDS: Final = frozenset(["PASSWORD", "PASSWD", "PASS", "PWD", "SECRET", "TOKEN", "PASSWORT", "KENNWORT"])
+
 _WORDS = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
 _PATH = re.compile(r"\$?[A-Za-z_][A-Za-z0-9_]*(?:(?:\.|->|::)[A-Za-z_][A-Za-z0-9_]*)*")
 _DIGITS_WITHIN = re.compile(r"(?<=[A-Za-z])[0-9]+(?=[A-Za-z])")
 _DRAWN_DIGITS: Final = 2
 """Places where digits stand among letters: names in code have one (`sha256sum`), what is drawn has more."""
+# Names in code are of words; of what is drawn at random, the pieces between its capitals are none.
+_NO_WORD = re.compile(r"(?i)[a-z]{1,2}|(?-i:[A-Z]?[b-df-hj-np-tv-xz]{4,})")
+_SHORT_WORDS: Final = frozenset(
+    """ai an as at be by cd ci db dc do fk go grpc html http https id if in io ip is it js kv me my no of ok on
+    or os pk psql pw py qa rx smtp ts tx ui up us vm we""".split()  # noqa: SIM905 - words, not code
+)
+_FEWEST_PIECES: Final = 2
+_SHORTEST_DRAWN: Final = 8
 _LETTERS = re.compile(r"[A-Za-z]+(?:[-_ ][A-Za-z]+)*")
 _PLACEHOLDER = re.compile(
     r"!(?:vault|env|secret|ref|include|encrypted|reference|sub)"
@@ -83,8 +93,8 @@ def bearer(found: Candidate) -> bool:
 
 
 def url_password(found: Candidate) -> bool:
-    """Whatever stands in an address for a password, but a placeholder."""
-    return not _is_placeholder(found.text)
+    """Whatever stands in an address for a password, but a placeholder; `USER:PASSWORD@HOST` is one of forms."""
+    return not _is_placeholder(found.text) and found.text not in _FORM_WORDS
 
 
 def assigned_password(found: Candidate) -> bool:
@@ -127,7 +137,10 @@ def assigned_token(found: Candidate) -> bool:
 
 def assigned_pwd(found: Candidate) -> bool:
     """Beside `pwd`, which is also the folder that a shell is in."""
-    return _FILE.fullmatch(found.text) is None and assigned_token(found)
+    text = found.text
+    return _FILE.fullmatch(text) is None and (
+        assigned_token(found) or (_is_drawn(text) and not _is_placeholder(text) and not _is_code(found))
+    )
 
 
 def told_password(found: Candidate) -> bool:
@@ -135,7 +148,8 @@ def told_password(found: Candidate) -> bool:
     text = found.text.rstrip(".!?:)")
     if text.startswith("-") or _is_placeholder(text) or _is_code(found):
         return False
-    return text.count("-") >= _PHRASE_JOINTS or any(not sign.isalpha() and sign not in "-_'." for sign in text)
+    is_other = any(not sign.isalpha() and sign not in "-_'." for sign in text)
+    return is_other or text.count("-") >= _PHRASE_JOINTS or _is_drawn(text)
 
 
 def written_text(found: Candidate) -> bool:
@@ -177,6 +191,14 @@ def _has_digit(text: str) -> bool:
     return any(sign.isdigit() for sign in text)
 
 
+def _is_drawn(text: str) -> bool:
+    """Whether small and capital letters change too often for words: `vfzc-TCBB-bCnc`, and not `secretKeyRef`."""
+    if len(text) < _SHORTEST_DRAWN or text.islower() or text.isupper():
+        return False
+    pieces = [piece for piece in _WORDS.findall(text) if piece.lower() not in _SHORT_WORDS]
+    return sum(_NO_WORD.fullmatch(piece) is not None for piece in pieces) >= _FEWEST_PIECES
+
+
 def _is_placeholder(text: str) -> bool:
     """`${DB_PASSWORD}`, `<your-password>`, `{{ x }}`, `%s`, `****`, `xxxx`, `your-token`, `[REDACTED_X]`."""
     if set(text) <= _MASK or (len(text) >= _MASKED and len(set(text.lower())) == 1 and not text.isdigit()):
@@ -191,11 +213,14 @@ def _is_code(found: Candidate) -> bool:
     text = found.text.rstrip(".:?!")
     if not text:
         return True
-    words = {word.lower() for word in _WORDS.findall(text)}
-    if _LETTERS.fullmatch(text) and words & _CODE_WORDS:
+    words = _WORDS.findall(text)
+    is_drawn = _is_drawn(text)
+    if _LETTERS.fullmatch(text) and not is_drawn and not _CODE_WORDS.isdisjoint(map(str.lower, words)):
         return True
     if _is_quoted(found) or _PATH.fullmatch(text) is None or len(_DIGITS_WITHIN.findall(text)) >= _DRAWN_DIGITS:
         return False
+    if is_drawn:
+        return found.after[:1] in ("(", "[")
     return found.after[:1] in ("(", "[") or "." in text or "->" in text or "::" in text
 
 

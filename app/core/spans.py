@@ -23,6 +23,8 @@ _JOINT: Final = re.compile(rb"[^0-9A-Za-z\x80-\xff-]")
 
 _WORD = re.compile(rb"\w")
 _LETTERS_AND_DIGITS: Final = frozenset(b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz")
+_TWO_BYTE_LETTERS: Final = frozenset(range(0xC3, 0xD4))
+"""How the letters of Latin, Greek and Cyrillic begin in UTF-8, in all of two bytes."""
 _DIGITS: Final = frozenset(b"0123456789")
 _BETWEEN: Final = frozenset(b" /")
 _ROW = re.compile(rb"[0-9]+(?:[ /][0-9]+)*")
@@ -43,13 +45,13 @@ def find(data: bytes, detectors: Sequence[Detector], rules: Rules, *, is_number:
             new = [*_of_detector(text, detector)]
             if new:
                 # Of several rows that find the same, one does the work.
-                found = sorted([*found, *new], key=_by_place) if found else new
+                found = sorted([*found, *new], key=by_place) if found else new
                 text.taken = Taken(found)
     if found and rules.shields is not None:
         found = [*_not_within(found, [*rules.shields.all_in(data)])]
     if found and rules.marks is not None and b"[" in data:
-        found = sorted(_outside(data, found, [*rules.marks.all_in(data)]), key=_by_place)
-    return _merged(found)
+        found = sorted(_outside(data, found, [*rules.marks.all_in(data)]), key=by_place)
+    return merged(found)
 
 
 def _of_detector(text: SearchedText, detector: Detector) -> Iterator[Span]:
@@ -66,7 +68,7 @@ def _of_detector(text: SearchedText, detector: Detector) -> Iterator[Span]:
         position = known_end or (end if end > start else max(end, whole[1]) + 1)
         if known_end or start == end or (words is not None and not words.announce(start, end)):
             continue
-        if starts == "word" and whole[0] and data[whole[0] - 1] in _LETTERS_AND_DIGITS:
+        if starts == "word" and _is_inside_word(data, whole[0]):
             position = _behind(_SIGN, data, start, end)
         elif starts == "number" and _is_inside_row(data, start, max(done, found_before)):
             # So are all the numbers of the row that come, but behind what is found already.
@@ -80,6 +82,13 @@ def _of_detector(text: SearchedText, detector: Detector) -> Iterator[Span]:
         elif values is not None and validator is not None and validator.restarts:
             # What was rejected may hold a true value: look again behind its first group.
             position = _behind(_JOINT, data, start, end)
+
+
+def _is_inside_word(data: bytes, start: int) -> bool:
+    """Whether a letter or digit stands right before; a word's end in RE2 knows those of ASCII only (`réf. 77`)."""
+    if not start:
+        return False
+    return data[start - 1] in _LETTERS_AND_DIGITS or (start > 1 and data[start - 2] in _TWO_BYTE_LETTERS)
 
 
 def _is_inside_row(data: bytes, start: int, done: int) -> bool:
@@ -221,24 +230,24 @@ def _is_after_others(detector: Detector) -> bool:
     return bool(detector.yields_to)
 
 
-def _by_place(span: Span) -> tuple[int, int, int]:
+def by_place(span: Span) -> tuple[int, int, int]:
+    """Return what spans are in order by: of those that begin together the longest, then the earlier row, is first."""
     return span.start, -span.end, span.detector.order
 
 
-def _merged(found: Sequence[Span]) -> list[Span]:
-    """The spans, which are in order, with those that overlap made one."""
-    merged: list[Span] = []
+def merged(found: Sequence[Span]) -> list[Span]:
+    """Return the spans, which are in order, with those that overlap made one, named by the longest."""
+    apart: list[Span] = []
     longest = reach = 0
     for span in found:
-        start, end, detector = span
-        length = end - start
-        if start < reach:
-            last = merged[-1]
-            named = detector if length > longest else last.detector
+        length = span.end - span.start
+        if span.start < reach:
+            last = apart[-1]
+            named = span if length > longest else last
             longest = max(longest, length)
-            reach = max(reach, end)
-            merged[-1] = Span(last.start, reach, named)
+            reach = max(reach, span.end)
+            apart[-1] = Span(last.start, reach, named.detector, named.said)
         else:
-            merged.append(span)
-            longest, reach = length, end
-    return merged
+            apart.append(span)
+            longest, reach = length, span.end
+    return apart

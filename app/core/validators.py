@@ -29,7 +29,9 @@ _SENTENCE: Final = "._-"
 _SHORTEST_SESSION: Final = 4
 _SHORTEST_NUMBER: Final = 5
 _FEWEST_DIGITS: Final = 4
+_SHORTEST_DRAWN: Final = 16
 
+_DATE = re.compile(r"\d{1,2}([./-])\d{1,2}\1\d{2,4}|\d{4}([./-])\d{1,2}\2\d{1,2}")
 _HEX = re.compile(r"(?:0[xX])?[0-9a-fA-F]+")
 _WORDLIKE = re.compile(r"[A-Z]?[a-z]{3,}|[A-Z]{4,}")
 
@@ -60,9 +62,17 @@ def told_session(found: Candidate) -> Iterator[tuple[int, int]]:
 
 
 def told_number(found: Candidate) -> bool:
-    """A number behind its name, and no year, count or version: five digits, or a letter and four."""
+    """A number behind its name, and no year, date, count or version: five digits, or a letter and four."""
     digits = len(found.digits)
+    if _DATE.fullmatch(found.text):
+        return False
     return digits >= _SHORTEST_NUMBER or (digits >= _FEWEST_DIGITS and found.text[:1].isalpha())
+
+
+def drawn_token(found: Candidate) -> bool:
+    """What stands alone under a name that ends in token or key, drawn at random and too long for a word."""
+    text = found.text
+    return len(text) >= _SHORTEST_DRAWN and " " not in text and _is_random(found)
 
 
 def high_entropy(found: Candidate) -> bool:
@@ -95,6 +105,7 @@ def validators(phone_regions: Sequence[str]) -> Mapping[str, Validator]:
         "card_told": Validator(locate=account_numbers.card_told),
         "email_told": Validator(net_addresses.email_told),
         "email": Validator(locate=net_addresses.email),
+        "drawn_token": Validator(drawn_token),
         "has_digit": Validator(has_digit, restarts=False),
         "hex_digest": Validator(hex_digest),
         "hex_key": Validator(hex_key),

@@ -6,6 +6,7 @@ from typing import Any, Final, NamedTuple
 
 import orjson
 
+from app.core.candidates import Validator
 from app.core.edits import Edits, Path
 from app.core.events import Finding
 from app.core.folding import fold, fold_bytes, has_other_reading
@@ -197,6 +198,7 @@ class Walk:
             or member is False
             or member == ""
             or _is_count(member, rule)
+            or (rule.check is not None and not _passes(member, rule.check))
             or _is_schema(member)
         ):
             self.take(member, below, plan.exempt, depth + 1)
@@ -278,6 +280,10 @@ def _is_count(value: Any, rule: FieldRule) -> bool:
     """A truth value, or a number with fewer digits than the rule asks for."""
     is_number = isinstance(value, int | float)
     return isinstance(value, bool) or (is_number and sum(map(str.isdigit, str(value))) < rule.least_digits)
+
+
+def _passes(value: Any, check: Validator) -> bool:
+    return isinstance(value, str | int) and check.holds_for(fold(str(value)))
 
 
 def _is_digest(value: Any) -> bool:

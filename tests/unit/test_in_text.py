@@ -156,8 +156,40 @@ def test_counts_under_a_name_stay(number: float, wanted: object) -> None:
 
 
 @pytest.mark.parametrize(
+    ("value", "wanted"),
+    [
+        ("B-12345", "[REDACTED_BADGE]"),
+        (123456, "[REDACTED_BADGE]"),
+        ("B-12", "B-12"),
+        ("see bob@example.org", "see [REDACTED_EMAIL]"),
+        ({"email": "x", "n": "B-12345"}, {"email": "[REDACTED_EMAIL]", "n": "B-12345"}),
+        (0.8414709848, 0.8414709848),
+        (["B-12345"], ["B-12345"]),
+    ],
+)
+def test_a_row_says_which_values_it_takes(value: object, wanted: object) -> None:
+    """With `check` a text or whole number that passes is replaced; anything else stays, and is searched as ever."""
+    table = (
+        row(names=["badge"], check="told_number")
+        + """
+[[field]]
+name = "email"
+why = "A test."
+names = ["email"]
+
+[[detector]]
+name = "email"
+why = "A test."
+patterns = ['[a-z]+@[a-z.]+']
+"""
+    )
+    assert redact({"badge": value}, load_rules(table)).value == {"badge": wanted}
+
+
+@pytest.mark.parametrize(
     ("keys", "fault"),
     [
+        ({"check": "no_such_check"}, "check: one of "),
         ({"in_text": "no_such_check"}, "in_text: one of "),
         ({"in_text": 1}, "in_text: one of "),
         ({"least_digits": -1}, "least_digits: a whole number"),

@@ -532,6 +532,40 @@ VENDORS: list[tuple[str, list[Form], list[Form]]] = [
         [("aws_secret_access_key = ", (ALNUM, 20), (B64, 19), (ALNUM, 1)), ('"SecretAccessKey": "', (B64, 40), '"')],
         [("aws_secret_access_key = ", (ALNUM, 39)), ("aws_access_key_id = ", (ALNUM, 40))],
     ),
+    ("nvidia_key", [("nvapi-", (URL, 64))], [("nvapi-", (URL, 59)), ("nvapi_", (URL, 64)), ("nvapi-", (URL, 30))]),
+    ("fireworks_key", [("fw_1", (ALNUM, 23))], [("fw_", (ALNUM, 20)), ("fw-", (ALNUM, 24)), ("xfw_", (ALNUM, 24))]),
+    (
+        "resend_key",
+        [("re_1", (ALNUM, 7), "_", (ALNUM, 24))],
+        [
+            ("re_", (ALNUM, 8), "_", (ALNUM, 19)),
+            ("re_", (ALNUM, 8), "-", (ALNUM, 24)),
+            ("are_", (ALNUM, 8), "_", (ALNUM, 24)),
+        ],
+    ),
+    (
+        "jina_key",
+        [("jina_", (HEX, 32), (ALNUM, 28))],
+        [("jina_", (HEX, 32)), ("jina-", (HEX, 32), (ALNUM, 28)), ("jina_", ("ghijk", 60))],
+    ),
+    ("llamacloud_key", [("llx-", (ALNUM, 48))], [("llx-", (ALNUM, 39)), ("llx_", (ALNUM, 48)), ("llx-", (ALNUM, 65))]),
+    ("cerebras_key", [("csk-", (SMALL, 48))], [("csk-", (SMALL, 39)), ("csk-", (UPPER, 48)), ("csk_", (SMALL, 48))]),
+    (
+        "e2b_key",
+        [("e2b_", (HEX, 40)), ("sk_e2b_", (HEX, 40))],
+        [("e2b_", (HEX, 39)), ("e2b-", (HEX, 40)), ("e2b_", ("ghijk", 40))],
+    ),
+    (
+        "together_key",
+        [("tgp_v1_", (URL, 43))],
+        [("tgp_v1_", (URL, 39)), ("tgp_v2_", (URL, 43)), ("tgp_v1-", (URL, 43))],
+    ),
+    (
+        "voyage_key",
+        [("pa-A1z", (ALNUM, 40)), ("al-A1z", (ALNUM, 40))],
+        [("pa-", (ALNUM, 42)), ("pb-", (ALNUM, 43)), ("pa-", (LOWER, 43)), ("pa-", (ALNUM, 44))],
+    ),
+    ("runpod_key", [("rpa_", (ALNUM, 46))], [("rpa_", (ALNUM, 37)), ("rpa-", (ALNUM, 46)), ("rpa_", (ALNUM, 51))]),
 ]
 
 # What stands around a value that the form itself does not name: taken off where the rest is asked for.
