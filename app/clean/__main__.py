@@ -125,7 +125,6 @@ def _clean(options: argparse.Namespace) -> str:
     if options.in_place and source is not None:
         # Through a symbolic link it is the file itself that is replaced.
         source = source.resolve()
-    rules = load(options.config_dir).rules
     with ExitStack() as stack:
         lines = stack.enter_context(closing(_opened(source)))
         target = _target(options, source, lines)
@@ -137,11 +136,13 @@ def _clean(options: argparse.Namespace) -> str:
         stdout = stack.enter_context(open(_STDOUT, "wb", _BUFFER_BYTES, closefd=False))
         output = stdout if target is None else asides[0].stream
         findings = asides[-1].stream if options.findings is not None else None
+        # It takes a second or two: what is wrong with the arguments is said before.
+        cleaner = _cleaner(load(options.config_dir).rules, options.event)
         # Where the data itself runs over the terminal, a bar would be torn to pieces.
         has_bar = sys.stderr.isatty() and (target is not None or not os.isatty(_STDOUT))
         progress = stack.enter_context(closing(Progress(lines.size_bytes, sys.stderr, has_bar=has_bar)))
         started_s = time.perf_counter()
-        tally = _run(_Run(lines, _cleaner(rules, options.event), output, findings, progress))
+        tally = _run(_Run(lines, cleaner, output, findings, progress))
         stdout.flush()
         for aside in asides:
             aside.finish()
