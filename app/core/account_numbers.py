@@ -73,7 +73,7 @@ _LUHN_PLAIN: Final = bytes.maketrans(b"0123456789", bytes(range(10)))
 
 _DIGITS: Final = re.compile("[0-9]+")
 _SIGNS: Final = re.compile("[A-Za-z0-9]")
-_ROWS: Final = re.compile("[0-9]+(?:[ -]{1,2}[0-9]+)*")
+_ROWS: Final = re.compile("[0-9]+(?:[ -][0-9]+)*")
 _SEPARATORS: Final = re.compile("[^A-Za-z0-9]+")
 _VALUES: Final = {ord(letter): str(int(letter, 36)) for letter in ascii_uppercase}
 

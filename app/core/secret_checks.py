@@ -49,13 +49,16 @@ _SHORT_WORDS: Final = frozenset(
     """ai an as at be by cd ci db dc do fk go grpc html http https id if in io ip is it js kv me my no of ok on
     or os pk psql pw py qa rx smtp ts tx ui up us vm we""".split()  # noqa: SIM905 - words, not code
 )
+_NUMBERED = re.compile("[0-9]{2}$")
+"""How no name in code ends (`akf.pmt930`), but for those of settings (`config.db01`)."""
 _FEWEST_PIECES: Final = 2
 _SHORTEST_DRAWN: Final = 8
 _LETTERS = re.compile(r"[A-Za-z]+(?:[-_ ][A-Za-z]+)*")
 _PLACEHOLDER = re.compile(
     r"!(?:vault|env|secret|ref|include|encrypted|reference|sub)"
     r"|\$[{(A-Za-z_].*[})]?|%[A-Za-z_]+%?|%\(?.*[)]s|\{\{?.*|<.*>?|\[.*|@\{?.*\}|(?i:your|insert|enter)[-_ ].*"
-    r"|(?i:my|the)[-_ ][^0-9]*"
+    r"|(?i:my|the)[-_ ][^0-9]*|(?:var|local|module|data|vars|inputs)(?:\.[A-Za-z_]+)+|vault:\S+\#\S+|ops?://\S+"
+    r"|[A-Za-z0-9_-]{0,16}(?:\.{3,}|\u2026)|(?:[A-Za-z0-9]{1,10}[-_]){1,3}(?:[xX]{4,}|\*{4,})|(?:REPLACE|CHANGE)_?ME"
 )
 _REDACTED = re.compile(r"\[[A-Z0-9_]+(?::[a-z0-9_-]+:[0-9a-f]+)?\]|(?i:redacted)")
 _SHELL_NAME = re.compile(r"\$[A-Z_][A-Z0-9_]*|\$[a-z_]+")
@@ -70,6 +73,7 @@ _QUOTES: Final = "\"'`"
 _MASK: Final = frozenset("*.•-_")
 _PHRASE_JOINTS: Final = 3
 """Hyphens of a passphrase: `correct-horse-battery-staple`."""
+_PHRASE: Final = re.compile("[a-z]{4,}(?:-[a-z]{4,}){2,}")
 _PARAMETER: Final = re.compile("&[A-Za-z_][A-Za-z0-9_.-]*[=:]")
 _MASKED: Final = 4
 """From this length on, one letter over and over is a mask: `xxxx`."""
@@ -132,24 +136,22 @@ def assigned_token(found: Candidate) -> bool:
         return False
     if not any(sign.isalpha() for sign in text):
         return False
-    return len(text) >= _SHORTEST_LETTERS or (len(text) >= _SHORTEST_TOKEN and _has_digit(text))
+    return len(text) >= _SHORTEST_LETTERS or (len(text) >= _SHORTEST_TOKEN and _has_digit(text)) or _is_drawn(text)
 
 
 def assigned_pwd(found: Candidate) -> bool:
     """Beside `pwd`, which is also the folder that a shell is in."""
     text = found.text
-    return _FILE.fullmatch(text) is None and (
-        assigned_token(found) or (_is_drawn(text) and not _is_placeholder(text) and not _is_code(found))
-    )
+    return _FILE.fullmatch(text) is None and (assigned_token(found))
 
 
 def told_password(found: Candidate) -> bool:
     """In a sentence: what no word has, a digit or a sign within ("my password is hunter2")."""
-    text = found.text.rstrip(".!?:)")
+    text = found.text.rstrip(",.;!?:)")
     if text.startswith("-") or _is_placeholder(text) or _is_code(found):
         return False
     is_other = any(not sign.isalpha() and sign not in "-_'." for sign in text)
-    return is_other or text.count("-") >= _PHRASE_JOINTS or _is_drawn(text)
+    return is_other or text.count("-") >= _PHRASE_JOINTS or _PHRASE.fullmatch(text) is not None or _is_drawn(text)
 
 
 def written_text(found: Candidate) -> bool:
@@ -205,7 +207,7 @@ def _is_placeholder(text: str) -> bool:
         return True
     if _SHELL_NAME.fullmatch(text) or ("REDACT" in text.upper() and not any(map(str.isalnum, _REDACTED.sub("", text)))):
         return True
-    return text[:1] in "!$%{<[@yYmMtTiIeE" and _PLACEHOLDER.fullmatch(text) is not None
+    return _PLACEHOLDER.fullmatch(text) is not None
 
 
 def _is_code(found: Candidate) -> bool:
@@ -219,7 +221,7 @@ def _is_code(found: Candidate) -> bool:
         return True
     if _is_quoted(found) or _PATH.fullmatch(text) is None or len(_DIGITS_WITHIN.findall(text)) >= _DRAWN_DIGITS:
         return False
-    if is_drawn:
+    if is_drawn or (_NUMBERED.search(text) and _CODE_WORDS.isdisjoint(map(str.lower, words))):
         return found.after[:1] in ("(", "[")
     return found.after[:1] in ("(", "[") or "." in text or "->" in text or "::" in text
 

@@ -32,6 +32,7 @@ _FEWEST_DIGITS: Final = 4
 _SHORTEST_DRAWN: Final = 16
 
 _DATE = re.compile(r"\d{1,2}([./-])\d{1,2}\1\d{2,4}|\d{4}([./-])\d{1,2}\2\d{1,2}")
+_UUID = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 _HEX = re.compile(r"(?:0[xX])?[0-9a-fA-F]+")
 _WORDLIKE = re.compile(r"[A-Z]?[a-z]{3,}|[A-Z]{4,}")
 
@@ -47,6 +48,16 @@ _DIGITS_SHARE: Final = 0.1
 def has_digit(found: Candidate) -> bool:
     """At least one digit: what tells a key from words joined by hyphens."""
     return any(sign.isdigit() for sign in found.text)
+
+
+def no_uuid(found: Candidate) -> bool:
+    """What `uid` is of a user, and not of an object."""
+    return _UUID.fullmatch(found.text) is None
+
+
+def digit_no_uuid(found: Candidate) -> bool:
+    """The same in a text, where a word may stand for any value."""
+    return has_digit(found) and no_uuid(found)
 
 
 def told_id(found: Candidate) -> Iterator[tuple[int, int]]:
@@ -105,6 +116,7 @@ def validators(phone_regions: Sequence[str]) -> Mapping[str, Validator]:
         "card_told": Validator(locate=account_numbers.card_told),
         "email_told": Validator(net_addresses.email_told),
         "email": Validator(locate=net_addresses.email),
+        "digit_no_uuid": Validator(digit_no_uuid),
         "drawn_token": Validator(drawn_token),
         "has_digit": Validator(has_digit, restarts=False),
         "hex_digest": Validator(hex_digest),
@@ -116,6 +128,7 @@ def validators(phone_regions: Sequence[str]) -> Mapping[str, Validator]:
         "ipv6": Validator(locate=net_addresses.ipv6, restarts=False),
         "mac": Validator(net_addresses.mac, restarts=False),
         "mixed_case": Validator(mixed_case),
+        "no_uuid": Validator(no_uuid),
         "phone_alone": Validator(locate=phones.alone, tail=phones.EXTENSION),
         "phone_announced": Validator(locate=phones.announced, tail=phones.EXTENSION),
         "phone_international": Validator(locate=phones.international, restarts=False, tail=phones.EXTENSION),

@@ -565,6 +565,7 @@ VENDORS: list[tuple[str, list[Form], list[Form]]] = [
         [("pa-A1z", (ALNUM, 40)), ("al-A1z", (ALNUM, 40))],
         [("pa-", (ALNUM, 42)), ("pb-", (ALNUM, 43)), ("pa-", (LOWER, 43)), ("pa-", (ALNUM, 44))],
     ),
+    ("adafruit_key", [("aio_", (ALNUM, 28))], [("aio_", (ALNUM, 27)), ("aio-", (ALNUM, 28)), ("aio_", (ALNUM, 29))]),
     ("runpod_key", [("rpa_", (ALNUM, 46))], [("rpa_", (ALNUM, 37)), ("rpa-", (ALNUM, 46)), ("rpa_", (ALNUM, 51))]),
 ]
 

@@ -41,6 +41,14 @@ IDS = [
     ("Social Insurance Number (SIN) {}", "146 305 479"),
     ("my tax file number is {}", "207 797 485"),
     ("passport no. {} is now here", "X1234567"),
+    ("| Rijksregisternummer | {} |", "79080507634"),
+    ("RČ: {} / start", "765318/1162"),
+    ("SA ID number: {}", "7503279089086"),
+    ("NRIC - {}", "S4210814F"),
+    ("ת.ז. - {}", "365167055"),
+    ("आधार संख्या: {}", "5474 1233 9150"),
+    ("Personalausweisnummer: {} / start", "KTMRJJG6F"),
+    ("con CUIL: {}, y", "27-43202415-1"),
 ]
 
 
@@ -100,6 +108,25 @@ PASSWORDS = [
     ("my password is {} and it still says wrong", "vfzc-TCBB-bCnc"),
     ("Database=orders;Uid=app;Pwd={};", "YQuLSdORRi_VHxEdfcCt"),
     ("spring.datasource.password={}", "Txbfj6OW.fvSwYoY"),
+    ("Benutzer fankhauser, Passwort {}", "Princesa23"),
+    ("Kata sandi: {}", "Fs~DMZLK_x3b%CFenn"),
+    ("비번은 {} 입니다", "oekazn0cd01"),
+    ("mon mdp c {} et", "battery-tundra-ladder"),
+    ("das pw lautet {} hat gestern noch", "dragon123#"),
+    ("密码是 {}", "Wisła2019!!"),
+    ("user/pass: maria / {}", "2G9fRHV_cv"),
+    ("db.local:5432:webui:kirsty.stokes:{}", "jvma_fchs48"),
+    ("password: {}\nhost: x", "akf.pmt930"),
+    ('<wsse:Password Type="#PasswordText">{}</wsse:Password>', "Bonjour2024!"),
+    ("ALTER ROLE app PASSWORD '{}';", "dte_lqhv42"),
+    ("PSCredential('svc', (ConvertTo-SecureString '{}' -AsPlainText", "ladder-horse-pickle42"),
+    ("svc:{}:19241:0:99999:7:::", "$6$H5cyl6g5QpWVhC84$MNkfx.c0x02KlIiT0FxNWlibwEiyN12DXqgY1LZ2AxIAPGnhAlf7ZnquxA"),
+    ("userPassword: {{SSHA}}{}", "Kw5blx9yZRy8tmnGwJ5fzjhh"),
+    ("PresharedKey = {}", "SkUuzZy69zVn5Rgbimg8gUvap0K8/8i+cQnzowuwbOE="),
+    ("set -x CLIENT_SECRET {}", "2R0w8eWJPJ3GUoj-CxtcYKM4BA67MyVOJRE_Wn7Y"),
+    ("//nexus.local/npm/:_auth={}", "Z2l1bGlldHRhaTpCb25qb3VyOTk="),
+    ("WEBUI_SECRET_KEY={}", "RTxEeuPbIwtRypeh"),
+    ("DJANGO_SECRET_KEY={}", "django-insecure-8p*svaic)v)7wq0a*+t42u&hz78j&pvzcse_zv25k82w5gwxuz"),
     ("mysql -u root -p'{}' -e 'show tables'", "kodeord.letmein.90"),
     ('{{"cmd": "mysql -u root -p\\"{}\\" shop"}}', "hunt er2"),
     ("redis-cli -h cache2.internal -a {} ping", "Rocket-2280"),
@@ -138,12 +165,49 @@ def test_a_secret_goes_whole_behind_what_announces_it(rules: Rules, around: str,
         "EC 6.6.6.56 (enzyme class), Abschnitt 2.1.9.8, WhatsApp 2.24.14.62 for Android",
         "SHA256 digest (base64): tO8MgCUWfldx7HPYEvMebkzxEdQFzUaaB1c2D3e4F5g=",
         "réf. 95731373",
+        "La password è errata, riprova.",
+        "password VARCHAR(255), phone VARCHAR(64)",
+        "session_id = uuid4().hex",
+        'api_key: "var.api_key"',
+        'api_key: "sk-..."',
+        "password: ghp_" + 36 * "x",
+        "password: REPLACE_ME",
+        "password: vault:kv/data/app#key",
+        "Call stack depth 1024, call count 8130508, phone model Pixel 9",
+        "578  710  867  575  789  548",
+        "awk '{print $1$2}'",
         "376 434 3528 5924\n473 997 1424 1846\n",
     ],
 )
 def test_what_nobody_would_miss_stays(rules: Rules, text: str) -> None:
     """Prose, code, placeholders, units, versions, publications, measurements."""
     assert redact(text, rules).value == text
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "date_of_birth={} plan=gold",
+        "<dob>{}</dob>",
+        "wir berichten über Mark, geb. am {}, wohnhaft",
+        "Né(e) le {} — permis B",
+        "生年月日 {}",
+        "BDAY:{}",
+        "Data di nascita: {}",
+    ],
+)
+@pytest.mark.parametrize("date", ["1994-03-21", "26.08.1974", "11 March 1984"])
+def test_a_birthday_goes_behind_the_words_that_say_so(rules: Rules, text: str, date: str) -> None:
+    """In letters, forms, calendars and configuration."""
+    assert redact(text.format(date), rules).value == text.format("[REDACTED_DATE_OF_BIRTH]")
+
+
+def test_an_objects_uid_is_nobodys(rules: Rules) -> None:
+    """Kubernetes gives every object a UUID; another `uid` is a user's."""
+    uuid = "6d77b1a6-017c-4220-a9fd-6ea568e8070b"
+    for value in ({"uid": uuid}, f'{{"uid": "{uuid}"}}'):
+        assert redact({"a": value}, rules).value == {"a": value}
+    assert redact({"uid": "u4711"}, rules).value == {"uid": "[REDACTED_USER_ID]"}
 
 
 @pytest.mark.parametrize(
