@@ -58,7 +58,7 @@ _PLACEHOLDER = re.compile(
     r"!(?:vault|env|secret|ref|include|encrypted|reference|sub)"
     r"|\$[{(A-Za-z_].*[})]?|%[A-Za-z_]+%?|%\(?.*[)]s|\{\{?.*|<.*>?|\[.*|@\{?.*\}|(?i:your|insert|enter)[-_ ].*"
     r"|(?i:my|the)[-_ ][^0-9]*|(?:var|local|module|data|vars|inputs)(?:\.[A-Za-z_]+)+|vault:\S+\#\S+|ops?://\S+"
-    r"|[A-Za-z0-9_-]{0,16}(?:\.{3,}|\u2026)|(?:[A-Za-z0-9]{1,10}[-_]){1,3}(?:[xX]{4,}|\*{4,})|(?:REPLACE|CHANGE)_?ME"
+    r"|(?:[A-Za-z]{1,6}[-_]){0,3}(?:\.{3,}|\u2026)|(?:[A-Za-z0-9]{1,10}[-_]){1,3}(?:[xX]{4,}|\*{4,})|(?:REPLACE|CHANGE)_?ME"
 )
 _REDACTED = re.compile(r"\[[A-Z0-9_]+(?::[a-z0-9_-]+:[0-9a-f]+)?\]|(?i:redacted)")
 _SHELL_NAME = re.compile(r"\$[A-Z_][A-Z0-9_]*|\$[a-z_]+")

@@ -88,7 +88,9 @@ def test_a_national_id_goes_under_its_name(rules: Rules, name: str, value: objec
         "passport valid to 2031-05-12",
         "the passport office at 12 High Street",
         "pan shot 12345 of the film",
-        "er hat sich nie 2024 gemeldet",
+        "ich habe nie 200000 Euro gesehen",
+        "NIR 12500 nm, SIN 30.1234567, RFC 2616-7231",
+        "Albert Einstein was born on 14 March 1879 in Ulm",
     ],
 )
 def test_what_only_looks_like_a_national_id_stays(rules: Rules, value: object) -> None:
@@ -119,6 +121,7 @@ PASSWORDS = [
     ("password: {}\nhost: x", "akf.pmt930"),
     ('<wsse:Password Type="#PasswordText">{}</wsse:Password>', "Bonjour2024!"),
     ("ALTER ROLE app PASSWORD '{}';", "dte_lqhv42"),
+    ("Password: {}...", "hunter2"),
     ("PSCredential('svc', (ConvertTo-SecureString '{}' -AsPlainText", "ladder-horse-pickle42"),
     ("svc:{}:19241:0:99999:7:::", "$6$H5cyl6g5QpWVhC84$MNkfx.c0x02KlIiT0FxNWlibwEiyN12DXqgY1LZ2AxIAPGnhAlf7ZnquxA"),
     ("userPassword: {{SSHA}}{}", "Kw5blx9yZRy8tmnGwJ5fzjhh"),
