@@ -14,6 +14,8 @@ _LINE_BYTES: Final = 1024
 """Cells of a longer line are not counted."""
 
 _AROUND: Final = b" \"'`*"
+_EDGES: Final = frozenset((b"", b"\n", b"\r", *_SEPARATORS))
+"""What may stand beside a cell."""
 
 
 class _Table(NamedTuple):
@@ -37,6 +39,10 @@ class Columns:
 
     def heading_of(self, start: int, end: int) -> tuple[int, int] | None:
         """Return where the heading stands over a value that is a cell by itself; None: there is none."""
+        before, behind = self._beside(start, end)
+        # Most numbers stand between words: no table is looked for then.
+        if before not in _EDGES or behind not in _EDGES:
+            return None
         if self._tables is None:
             self._tables = _tables(self._data) if b"\n" in self._data else []
             self._starts = [table.start for table in self._tables]
@@ -48,19 +54,18 @@ class Columns:
         if start - first > _LINE_BYTES:
             return None
         column = data.count(table.separator, first, start)
-        if column >= len(table.headings) or not self._is_cell(table.separator, start, end):
+        if column >= len(table.headings) or not {before, behind} <= {b"", b"\n", b"\r", table.separator}:
             return None
         return table.headings[column]
 
-    def _is_cell(self, separator: bytes, start: int, end: int) -> bool:
+    def _beside(self, start: int, end: int) -> tuple[bytes, bytes]:
+        """The signs before and behind a value, without what may be around it in its cell; b"": the text's end."""
         data = self._data
         while start and data[start - 1 : start] in _AROUND:
             start -= 1
         while end < len(data) and data[end : end + 1] in _AROUND:
             end += 1
-        return data[max(0, start - 1) : start] in (b"", b"\n", separator) and (
-            data[end : end + 1] in (b"", b"\n", b"\r", separator)
-        )
+        return data[max(0, start - 1) : start], data[end : end + 1]
 
 
 def _tables(data: bytes) -> list[_Table]:

@@ -8,7 +8,7 @@ import re
 import unicodedata
 from collections.abc import Sequence
 from itertools import chain
-from typing import Final
+from typing import Final, NamedTuple
 
 from app.core import escapes
 
@@ -58,7 +58,38 @@ def fold_bytes(text: str, *, in_json: bool = False) -> bytes:
     """
     if escapes.may_stand_in(text):
         text = escapes.read(text, in_json=in_json)
-    data = _folded_bytes(text)
+    return _without_emphasis(_folded_bytes(text))
+
+
+class Together(NamedTuple):
+    """Texts of one value in the form that they are searched in, a line each."""
+
+    data: bytes
+    sizes: list[int]
+    """Of each text in `data`, in bytes."""
+    others: list[int]
+    """The places of those that have another reading."""
+
+
+def fold_together(texts: Sequence[str]) -> Together:
+    """Return `fold_bytes` of each text, joined: every event passes here, and of most one look at all texts is enough.
+
+    A newline is part of no sign that is written as others, and of no emphasis.
+    """
+    joined = "\n".join(texts)
+    is_written = escapes.may_stand_in(joined)
+    if not is_written:
+        if joined.isascii():
+            return Together(_without_emphasis(joined.encode()), [*map(len, texts)], [])
+        data = joined.encode()
+        if _PLAIN_SIGNS.issuperset(_not_ascii(data)):
+            return Together(_without_emphasis(data), [len(text.encode()) for text in texts], [])
+    parts = [fold_bytes(text) for text in texts]
+    others = [place for place, text in enumerate(texts) if has_other_reading(text)] if is_written else []
+    return Together(b"\n".join(parts), [*map(len, parts)], others)
+
+
+def _without_emphasis(data: bytes) -> bytes:
     if b"_" not in data:
         return data
     data, opened = _OPENING.subn(b" ", data)
@@ -70,10 +101,13 @@ def _folded_bytes(text: str) -> bytes:
     if text.isascii():
         return data
     # What is not ASCII, once each: most texts have a few such characters (quotes, accents), many times.
-    if _PLAIN_SIGNS.issuperset(rare := set(data.translate(None, _ASCII).decode())):
+    rare = _not_ascii(data) - _PLAIN_SIGNS
+    if not rare:
         return data
-    _PLAIN_SIGNS.update([sign for sign in rare if _FOLDING[ord(sign)] == sign])
-    rare -= _PLAIN_SIGNS
+    if not _OTHER_SIGNS.issuperset(rare):
+        _PLAIN_SIGNS.update([sign for sign in rare if _FOLDING[ord(sign)] == sign])
+        rare -= _PLAIN_SIGNS
+        _OTHER_SIGNS.update(rare)
     if len(rare) > _MANY_SIGNS:
         return text.translate(_FOLDING).encode()
     # What a character folds to folds to itself, so one after the other is the same as all at once.
@@ -89,9 +123,11 @@ def original_spans(text: str, spans: Sequence[tuple[int, int]], *, in_json: bool
     One walk over the text, however many spans there are.
     """
     written = [*escapes.places(text, in_json=in_json)] if escapes.may_stand_in(text) else []
-    if text.isascii() and not written:
+    if not written and text.isascii():
         return list(spans)
-    sizes = [_SIZES[ord(sign)] for sign in text]
+    if not written and _PLAIN_SIGNS.issuperset(_not_ascii(data := text.encode())):
+        return _in_characters(data, spans)
+    sizes = [*map(_SIZES.__getitem__, map(ord, text))]
     apart: set[int] = set()
     """Where a terminal's colours begin: they are no part of the value before them."""
     for start, end, said in written:
@@ -115,9 +151,20 @@ def original_spans(text: str, spans: Sequence[tuple[int, int]], *, in_json: bool
     return found
 
 
-def is_plain(text: str) -> bool:
-    """Whether the folded text has as many bytes as the text has characters, each where it was."""
-    return text.isascii() and not escapes.may_stand_in(text)
+def _not_ascii(data: bytes) -> set[str]:
+    return set(data.translate(None, _ASCII).decode())
+
+
+def _in_characters(data: bytes, spans: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
+    """Spans of bytes, in order, as characters; one that ends within a character has all of it."""
+    found = []
+    index = position = 0
+    for start, end in spans:
+        first = index + len(data[position:start].translate(None, _CONTINUATIONS))
+        index = first + len(data[start:end].translate(None, _CONTINUATIONS))
+        position = end
+        found.append((first, index))
+    return found
 
 
 class _Folding(dict[int, str]):
@@ -153,11 +200,15 @@ _FOLDING = _Folding()
 
 _PLAIN_SIGNS: Final[set[str]] = set()
 """Characters seen that are matched as they are; Unicode bounds it."""
+_OTHER_SIGNS: Final[set[str]] = set()
+"""Characters seen that are matched as others."""
 
 _MANY_SIGNS: Final = 8
 """From here on one walk over the text takes less time than so many replacements."""
 
 _ASCII: Final = bytes(range(128))
+_CONTINUATIONS: Final = bytes(range(0x80, 0xC0))
+"""The bytes of UTF-8 that begin no character."""
 
 
 class _Sizes(dict[int, int]):

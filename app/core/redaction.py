@@ -15,7 +15,7 @@ from typing import Any, Final
 
 from app.core.edits import Edits
 from app.core.events import Finding, RedactedPayload
-from app.core.folding import fold_bytes, has_other_reading, is_plain, original_spans
+from app.core.folding import fold_bytes, fold_together, has_other_reading, original_spans
 from app.core.rules import Detector, Rules
 from app.core.searched import Budget, Span
 from app.core.spans import by_place, find, merged
@@ -83,13 +83,11 @@ def _suspects(texts: Sequence[str], exempts: Sequence[frozenset[str]], rules: Ru
 
 def _occurring_in(texts: Sequence[str], exempts: Sequence[frozenset[str]], rules: Rules) -> dict[int, list[Detector]]:
     # A newline is no part of a word, so `\b` at a text's ends holds in the joined text too.
-    joined = "\n".join(texts)
-    data = fold_bytes(joined)
+    data, sizes, others = fold_together(texts)
     detectors = rules.occurring(data)
-    others = _other_readings(texts, joined)
     if not detectors and not others:
         return {}
-    starts = list(accumulate([len(part) + 1 for part in _parts(texts, joined)], initial=0))
+    starts = list(accumulate([size + 1 for size in sizes], initial=0))
     found: dict[int, list[Detector]] = {}
     for detector in detectors:
         for index in _indexes(detector, data, starts):
@@ -98,16 +96,6 @@ def _occurring_in(texts: Sequence[str], exempts: Sequence[frozenset[str]], rules
     for index in others:
         found.setdefault(index, [])
     return found
-
-
-def _other_readings(texts: Sequence[str], joined: str) -> list[int]:
-    """The texts that are searched in another reading too."""
-    return [place for place, text in enumerate(texts) if has_other_reading(text)] if has_other_reading(joined) else []
-
-
-def _parts(texts: Sequence[str], joined: str) -> Sequence[str | bytes]:
-    """What each text is in the joined and folded one; only its length counts."""
-    return texts if is_plain(joined) else [fold_bytes(text) for text in texts]
 
 
 def _not_exempt(detectors: Sequence[Detector], exempt: frozenset[str]) -> list[Detector]:

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.core.folding import fold, original_spans
+from app.core import escapes
+from app.core.folding import fold, fold_bytes, fold_together, has_other_reading, original_spans
 from app.core.redaction import redact
 
 if TYPE_CHECKING:
@@ -76,3 +77,59 @@ def test_many_spans_are_one_walk() -> None:
 def test_time_is_linear_in_the_findings_of_a_text(rules: Rules) -> None:
     """Ten thousand values in a text that is not ASCII are found and replaced in seconds."""
     assert redact("\u00e9 b@x.org " * 10_000, rules).value == "\u00e9 [REDACTED_EMAIL] " * 10_000
+
+
+_PIECES = st.sampled_from(
+    [
+        "word",
+        " ",
+        "_",
+        "_mail_",
+        "\u2019",
+        "é",
+        "\u2013",
+        "。",
+        "\u2028",
+        "\uff11\uff12\uff13",
+        "ー1",
+        "😀",
+        "%40",
+        "%",
+        "\\n",
+        "\\",
+        "&#64;",
+        "\x1b[31m",
+        "\n",
+    ]
+)
+
+
+@given(st.lists(st.lists(_PIECES, max_size=8).map("".join), max_size=5))
+def test_texts_together_are_folded_as_each_by_itself(texts: list[str]) -> None:
+    """The joined form is each text's own on a line of its own, of the sizes that are told."""
+    together = fold_together(texts)
+    parts = [fold_bytes(text) for text in texts]
+    assert together.data == b"\n".join(parts)
+    assert together.sizes == [len(part) for part in parts]
+    assert together.others == [place for place, text in enumerate(texts) if has_other_reading(text)]
+
+
+@given(st.lists(_PIECES, max_size=12).map("".join), st.integers(0, 60), st.integers(0, 20))
+def test_a_span_of_bytes_covers_its_characters(text: str, start: int, size: int) -> None:
+    """Wherever it begins and ends, what it covers of the folded text is covered in the text that came."""
+    data = fold_bytes(text)
+    start = min(start, len(data))
+    end = min(start + size, len(data))
+    ((first, last),) = original_spans(text, [(start, end)])
+    assert 0 <= first <= last <= len(text)
+    if (
+        start < end
+        and _begins_character(data, start)
+        and _begins_character(data, end)
+        and not escapes.may_stand_in(text)
+    ):
+        assert data[start:end] in fold_bytes(text[first:last])
+
+
+def _begins_character(data: bytes, place: int) -> bool:
+    return place == len(data) or not 0x80 <= data[place] < 0xC0
