@@ -54,9 +54,8 @@ class Columns:
         if start - first > _LINE_BYTES:
             return None
         column = data.count(table.separator, first, start)
-        if column >= len(table.headings) or not {before, behind} <= {b"", b"\n", b"\r", table.separator}:
-            return None
-        return table.headings[column]
+        is_cell = before in (b"", b"\n", table.separator) and behind in (b"", b"\n", b"\r", table.separator)
+        return table.headings[column] if is_cell and column < len(table.headings) else None
 
     def _beside(self, start: int, end: int) -> tuple[bytes, bytes]:
         """The signs before and behind a value, without what may be around it in its cell; b"": the text's end."""

@@ -82,7 +82,7 @@ def fold_together(texts: Sequence[str]) -> Together:
         if joined.isascii():
             return Together(_without_emphasis(joined.encode()), [*map(len, texts)], [])
         data = joined.encode()
-        if _PLAIN_SIGNS.issuperset(_not_ascii(data)):
+        if _is_own_form(data):
             return Together(_without_emphasis(data), [len(text.encode()) for text in texts], [])
     parts = [fold_bytes(text) for text in texts]
     others = [place for place, text in enumerate(texts) if has_other_reading(text)] if is_written else []
@@ -125,7 +125,7 @@ def original_spans(text: str, spans: Sequence[tuple[int, int]], *, in_json: bool
     written = [*escapes.places(text, in_json=in_json)] if escapes.may_stand_in(text) else []
     if not written and text.isascii():
         return list(spans)
-    if not written and _PLAIN_SIGNS.issuperset(_not_ascii(data := text.encode())):
+    if not written and _is_own_form(data := text.encode()):
         return _in_characters(data, spans)
     sizes = [*map(_SIZES.__getitem__, map(ord, text))]
     apart: set[int] = set()
@@ -149,6 +149,11 @@ def original_spans(text: str, spans: Sequence[tuple[int, int]], *, in_json: bool
             index += 1
         found.append((first, index))
     return found
+
+
+def _is_own_form(data: bytes) -> bool:
+    """Whether every character was seen before, and is matched as it is."""
+    return _PLAIN_SIGNS.issuperset(_not_ascii(data))
 
 
 def _not_ascii(data: bytes) -> set[str]:

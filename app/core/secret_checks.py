@@ -215,13 +215,13 @@ def _is_code(found: Candidate) -> bool:
     text = found.text.rstrip(".:?!")
     if not text:
         return True
-    words = _WORDS.findall(text)
+    says_code = not _CODE_WORDS.isdisjoint(map(str.lower, _WORDS.findall(text)))
     is_drawn = _is_drawn(text)
-    if _LETTERS.fullmatch(text) and not is_drawn and not _CODE_WORDS.isdisjoint(map(str.lower, words)):
+    if says_code and not is_drawn and _LETTERS.fullmatch(text):
         return True
     if _is_quoted(found) or _PATH.fullmatch(text) is None or len(_DIGITS_WITHIN.findall(text)) >= _DRAWN_DIGITS:
         return False
-    if is_drawn or (_NUMBERED.search(text) and _CODE_WORDS.isdisjoint(map(str.lower, words))):
+    if is_drawn or (_NUMBERED.search(text) and not says_code):
         return found.after[:1] in ("(", "[")
     return found.after[:1] in ("(", "[") or "." in text or "->" in text or "::" in text
 
