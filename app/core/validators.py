@@ -27,7 +27,7 @@ _MD5SUM: Final = frozenset({"  ", " *"})
 
 _SENTENCE: Final = "._-"
 _SHORTEST_SESSION: Final = 4
-_SHORTEST_NUMBER: Final = 6
+_SHORTEST_NUMBER: Final = 5
 _FEWEST_DIGITS: Final = 4
 _SHORTEST_DRAWN: Final = 16
 
@@ -73,7 +73,7 @@ def told_session(found: Candidate) -> Iterator[tuple[int, int]]:
 
 
 def told_number(found: Candidate) -> bool:
-    """A number behind its name, and no year, date, count or version: six digits, or a letter and four."""
+    """A number behind its name, and no year, date, count or version: five digits, or a letter and four."""
     digits = len(found.digits)
     if _DATE.fullmatch(found.text):
         return False
