@@ -12,11 +12,13 @@ import sys
 import time
 import traceback
 from contextlib import suppress
+from functools import cache, lru_cache
 from typing import Any, Final
 
 import orjson
-from gunicorn import glogging
+from gunicorn import glogging, util
 from gunicorn.http import errors as http_errors
+from gunicorn.http import wsgi
 from gunicorn.workers.base_async import AsyncWorker
 from gunicorn.workers.ggevent import GeventWorker
 
@@ -65,6 +67,11 @@ class Worker(GeventWorker):
         super().__init__(*args, **kwargs)
         self.connections = Connections()
         self._is_quitting = False
+
+    def init_process(self) -> None:
+        """Begin to serve, in the worker."""
+        remember(self.cfg)
+        super().init_process()
 
     def handle(self, listener: Any, client: Any, addr: Any) -> None:
         """Serve a connection, as gunicorn does but on a socket of our own."""
@@ -121,6 +128,18 @@ class Worker(GeventWorker):
             client.sendall(_response(kind, detail))
         except OSError:
             self.log.debug("the client was gone before its refusal")
+
+
+def remember(cfg: Any) -> None:
+    """Let gunicorn not work out for each request what stays the same: settings, its error stream, the second's date.
+
+    A worker's settings never change: a reload of the master gives its new workers others.
+    """
+    computed = vars(type(cfg))
+    vars(cfg).update((name, setting.get()) for name, setting in cfg.settings.items() if name not in computed)
+    wsgi.WSGIErrorsWrapper = cache(wsgi.WSGIErrorsWrapper)
+    date_of = lru_cache(maxsize=1)(util.http_date)
+    util.http_date = lambda timestamp=None: date_of(int(time.time() if timestamp is None else timestamp))
 
 
 def _refusal(exc: BaseException) -> tuple[ProblemType, str]:

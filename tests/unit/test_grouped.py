@@ -192,3 +192,18 @@ def test_nobody_waits_for_ever() -> None:
     deals.gate.set()
     bring("b")
     assert deals.done == ["a", "b"]
+
+
+def test_those_who_wait_together_are_let_go_together() -> None:
+    """Whoever joins a group that waits already waits no longer than it; the deals before and behind are their own."""
+    deals = Deals()
+    bring = Grouped(deals, wait_s=0.2)
+    deals.gate.clear()
+    first = gevent.spawn(bring, "a")
+    gevent.sleep(0.1)
+    others = [gevent.spawn(bring, item) for item in "bc"]
+    gevent.sleep(0.15)
+    assert [type(one.exception) for one in (first, *others)] == [TimeoutError, type(None), type(None)]
+    deals.gate.set()
+    gevent.joinall(others, timeout=5, raise_error=True)
+    assert deals.done == ["a", "b", "c"]
