@@ -91,9 +91,10 @@ def basic_auth(found: Candidate) -> bool:
 
 
 def bearer(found: Candidate) -> bool:
-    """What has a digit, or is too long for a word, and is no placeholder: "Bearer authentication" is neither."""
+    """What has a digit, or is no word and no words, and is no placeholder: "Bearer authentication" is neither."""
     text = found.text
-    return not _is_placeholder(text) and (_has_digit(text) or (len(text) >= _SHORTEST_LETTERS and "-" not in text))
+    is_no_word = len(text) >= _SHORTEST_LETTERS and ("-" not in text or _is_drawn(text))
+    return not _is_placeholder(text) and (_has_digit(text) or is_no_word)
 
 
 def url_password(found: Candidate) -> bool:

@@ -139,6 +139,7 @@ KNOWN: Final = (
     ("SSN 587 20 6040 12/26", "6040"),
     ("card 6759 8342 5163 0734 70 12/26", "8342 5163"),
     ("password=lNe1TVtlC1of6j&password: cZb9m7OM0anmul", "Zb9m7OM0"),
+    ("bearer UEROvZjnwyimkx-AFlifLNJYFShVBqegy.XJhIVzOwlmnrSRPAbolxKATJLA", "JYFShVB"),
     # names of files and variables, whose parts are joined by _
     ("report_DE89370400440532013000.pdf", "0440532013"),
     ("scan of SSN 786-39-3121_2.pdf", "3121"),
