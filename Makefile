@@ -19,7 +19,7 @@ stack: $(VENV)/run.stamp  ## Serve with Redis and Prometheus (Debian's packages)
 	@exec $(BIN)/python deploy/stack.py $(ARGS)
 
 test: $(VENV)/dev.stamp  ## Set up and run every test
-	@$(BIN)/python -m pytest $(ARGS)
+	@$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadgroup $(ARGS)
 
 faults: $(VENV)/dev.stamp  ## Break it on a large scale: 500 kills, 10,000 traced answers (FAULTS_SEED=n repeats one)
 	@FAULTS_KILLS=$${FAULTS_KILLS:-500} FAULTS_ORDERED_REQUESTS=$${FAULTS_ORDERED_REQUESTS:-10000} \

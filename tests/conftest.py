@@ -13,9 +13,12 @@ from tests.harness.service import RunningService
 from tests.standins.loki import LokiStandIn
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
+
+SERVED = ("contract", "deploy", "faults")
+"""The folders whose tests mostly wait for servers that they start."""
 
 EVERY_EVENT = {"REDACTION_AUDIT_EVERY": "1"}
 """In tests each event is searched a second time (redaction.md, "Safety")."""
@@ -26,6 +29,14 @@ class StartService(Protocol):
 
     def __call__(self, **env: str) -> RunningService:
         """Return the service once it answers; it is ended with the test."""
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: Sequence[pytest.Item]) -> None:
+    """Where tests run side by side (`make test`), those with servers run one after the other: they measure waits."""
+    tests = config.rootpath / "tests"
+    for item in items:
+        if item.path.relative_to(tests).parts[0] in SERVED:
+            item.add_marker(pytest.mark.xdist_group("servers"))
 
 
 @pytest.fixture
