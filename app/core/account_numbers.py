@@ -106,10 +106,13 @@ def cards(found: Candidate) -> Iterator[tuple[int, int]]:
     sizes = sizes[:last]
     for place in _places(sizes, rows, first):
         if place >= first:
-            count = rows.get(place, 0) or _card_groups(text, groups, sizes, place)
+            count = rows.get(place, 0)
+            start = groups[place][0]
+            if not count and text[start : start + 2] in _BY_FIRST_DIGITS:
+                count = _card_groups(text, groups, sizes, place)
             if count:
                 yield groups[place][0], groups[place + count - 1][1]
-            first = place + max(count, 1)
+            first = place + (count or 1)
 
 
 def _places(sizes: bytes, rows: Mapping[int, int], first: int) -> Iterator[int]:
@@ -165,8 +168,6 @@ def _is_issued_ssn(digits: str) -> bool:
 def _card_groups(text: str, groups: Sequence[tuple[int, int]], sizes: bytes, first: int) -> int:
     """How many groups the longest card number has that starts at a group; 0: none does."""
     size, start = sizes[first], groups[first][0]
-    if text[start : start + 2] not in _BY_FIRST_DIGITS:
-        return 0
     if size >= _MIN_CARD:
         is_fraction = first == 1 and text[start - 1 : start] == "."
         return int(not is_fraction and _is_card(text[start : start + size]))

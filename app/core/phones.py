@@ -32,7 +32,14 @@ _DATE: Final = re.compile(
 _YEARS: Final = re.compile(r"(?:1[5-9]|20)\d\d ?[-/] ?(?:1[5-9]|20)?\d\d")
 _QUAD: Final = re.compile(r"(?:25[0-5]|2[0-4]\d|1\d\d|[1-9]?\d)(?:\.(?:25[0-5]|2[0-4]\d|1\d\d|[1-9]?\d)){3}")
 _VERSION: Final = re.compile(r"\d+\.\d\.\d+(?:\.\d+)*")
+_FRACTION: Final = re.compile(r"[1-9]\d{0,3} ?/ ?\d{1,4}")
+"""Scores, pages, registrations of so many: `2325 / 3045`."""
+_COLUMNS: Final = re.compile(r"[1-9]\d{3,5}(?: {2,}[1-9]\d{3,5})+")
+"""Numbers of a log, set out in columns: `12844  21123`."""
+_MOST_SLASHES: Final = 2
 _DECIMALS: Final = re.compile(r"\d+\.\d+(?:[ /-]+\d+\.\d+)*")
+_OTHERS: Final = (_QUAD, _VERSION, _DECIMALS, _FRACTION, _COLUMNS)
+"""What no number is written as, whatever announces it."""
 _JOINED: Final = frozenset("-/")
 _JOINED_TO_DIGITS: Final = frozenset(":.,")
 """In front of 00, these say that it is the end of a time or a number, of which digits stand before them."""
@@ -91,7 +98,11 @@ def _is_plausible(digits: str) -> bool:
 def shape(found: Candidate) -> bool:
     """A shape that is enough by itself, unless it is part of a longer number."""
     before = found.before
-    if found.touches_digit or (before[-1:] in JOINTS and before[:1].isalnum() and len(before) > 1):
+    if (
+        found.touches_digit
+        or not found.digits.strip("0")
+        or (before[-1:] in JOINTS and before[:1].isalnum() and len(before) > 1)
+    ):
         return False
     return not (found.after[:1] in JOINTS and found.after[1:].isalnum() and found.after[:1] == "-")
 
@@ -124,11 +135,13 @@ def _dialled(found: Candidate, many: int) -> Iterator[tuple[int, int]]:
     text, before, _ = found
     if (before[-1:] == "-" and before[:1].isalnum()) or _DATE.match(text) is not None:
         return
+    if before[-1:] == ":" and before[:1].isdigit():
+        return  # `08:01 6946286`
     for end, groups in _readings(text):
         digits = "".join(groups)
         if len(digits) < few:
             return
-        if len(digits) <= many and digits not in _IN_ORDER and not _counts_up(groups):
+        if len(digits) <= many and digits[:3] != "000" and digits not in _IN_ORDER and not _counts_up(groups):
             reading = _reading(found, end)
             if not reading.is_inside_longer(JOINTS) and not _is_other(reading, groups):
                 yield 0, end
@@ -153,14 +166,16 @@ def announced(found: Candidate) -> Iterator[tuple[int, int]]:
     is_id = before[-1:] in _CAPITALS or (before[-1:] == "-" and before[:1] in _CAPITALS)
     if _is_price(found) or (is_id and before) or (before[-1:] == ":" and before[:1].isdigit()):
         return
-    if any(form.match(found.text) for form in (_DATE, _YEARS)):
+    if any(form.match(found.text) for form in (_DATE, _YEARS)) or found.text.count("/") > _MOST_SLASHES:
         return
+    if found.after[:1].isascii() and found.after[:1].isalpha() and found.after[:1] not in "eExX":
+        return  # `0270463B-D917`; an extension may be glued
     for end, groups in _readings(found.text):
         reading = _reading(found, end)
         if (
             _LOCAL <= sum(map(len, groups)) <= MOST_DIGITS
             and not reading.is_inside_longer(JOINTS)
-            and not any(form.fullmatch(reading.text) for form in (_QUAD, _VERSION, _DECIMALS))
+            and not any(form.fullmatch(reading.text) for form in _OTHERS)
         ):
             yield 0, end
 

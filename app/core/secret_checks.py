@@ -58,6 +58,7 @@ _PLACEHOLDER = re.compile(
     r"!(?:vault|env|secret|ref|include|encrypted|reference|sub)"
     r"|\$[{(A-Za-z_].*[})]?|%[A-Za-z_]+%?|%\(?.*[)]s|\{\{?.*|<.*>?|\[.*|@\{?.*\}|(?i:your|insert|enter)[-_ ].*"
     r"|(?i:my|the)[-_ ][^0-9]*|(?:var|local|module|data|vars|inputs)(?:\.[A-Za-z_]+)+|vault:\S+\#\S+|ops?://\S+"
+    r"|(?:[a-z_-]{1,20}:)?(?:/[a-z][a-z0-9_.-]*){2,}"
     r"|(?:[A-Za-z]{1,6}[-_]){0,3}(?:\.{3,}|\u2026)|(?:[A-Za-z0-9]{1,10}[-_]){1,3}(?:[xX]{4,}|\*{4,})|(?:REPLACE|CHANGE)_?ME"
 )
 _REDACTED = re.compile(r"\[[A-Z0-9_]+(?::[a-z0-9_-]+:[0-9a-f]+)?\]|(?i:redacted)")
@@ -70,6 +71,8 @@ _SHORTEST_BARE: Final = 4
 _FILE: Final = re.compile(r"(?:~|\.{1,2})?/(?:[a-z][a-z0-9_.-]*/?)*")
 """The name of a file or folder: `PWD=/root/app1`. What is in base 64 has capitals."""
 _QUOTES: Final = "\"'`"
+_SENTENCE_END: Final = ",.;!?:)»«”“\u2019"
+"""What stands behind the last word of a sentence, or of what is quoted in it."""
 _MASK: Final = frozenset("*.•-_")
 _PHRASE_JOINTS: Final = 3
 """Hyphens of a passphrase: `correct-horse-battery-staple`."""
@@ -148,7 +151,7 @@ def assigned_pwd(found: Candidate) -> bool:
 
 def told_password(found: Candidate) -> bool:
     """In a sentence: what no word has, a digit or a sign within ("my password is hunter2")."""
-    text = found.text.rstrip(",.;!?:)")
+    text = found.text.rstrip(_SENTENCE_END)
     if text.startswith("-") or _is_placeholder(text) or _is_code(found):
         return False
     is_other = any(not sign.isalpha() and sign not in "-_'." for sign in text)
@@ -168,7 +171,7 @@ def written_secret(found: Candidate) -> bool:
 
 def told_password_located(found: Candidate) -> Iterator[tuple[int, int]]:
     """The same without the sentence's end behind it."""
-    end = len(found.text.rstrip(",.;:)"))
+    end = len(found.text.rstrip(_SENTENCE_END.replace("!", "").replace("?", "")))
     if end and told_password(found):
         yield 0, end
 
@@ -214,7 +217,7 @@ def _is_placeholder(text: str) -> bool:
 def _is_code(found: Candidate) -> bool:
     """A type, a constant, a name, an attribute, a call."""
     text = found.text.rstrip(".:?!")
-    if not text:
+    if not text or _is_beside(found):
         return True
     says_code = not _CODE_WORDS.isdisjoint(map(str.lower, _WORDS.findall(text)))
     is_drawn = _is_drawn(text)
@@ -225,6 +228,14 @@ def _is_code(found: Candidate) -> bool:
     if is_drawn or (_NUMBERED.search(text) and not says_code):
         return found.after[:1] in ("(", "[")
     return found.after[:1] in ("(", "[") or "." in text or "->" in text or "::" in text
+
+
+def _is_beside(found: Candidate) -> bool:
+    """What stands where a value would, and is none: the next line's name, a shell's complaint (`${TOKEN:?not set}`)."""
+    text, before = found.text, found.before
+    if before[-1:] == "\n":
+        return before[:1] == "=" or "=" in text or text[-1:] == ":"
+    return text[:1] == "?" and before[-1:] == ":"
 
 
 SECRET_CHECKS: Final[Mapping[str, Callable[[Candidate], bool]]] = {

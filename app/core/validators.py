@@ -26,6 +26,7 @@ _MD5SUM: Final = frozenset({"  ", " *"})
 """What `md5sum` writes between a digest and a file's name."""
 
 _SENTENCE: Final = "._-"
+_FIELD_DIGITS: Final = 3
 _SHORTEST_SESSION: Final = 4
 _SHORTEST_NUMBER: Final = 5
 _FEWEST_DIGITS: Final = 4
@@ -61,8 +62,10 @@ def digit_no_uuid(found: Candidate) -> bool:
 
 
 def told_id(found: Candidate) -> Iterator[tuple[int, int]]:
-    """An id behind its name, without the sentence's end behind it."""
-    yield 0, len(found.text.rstrip(_SENTENCE))
+    """An id behind its name, without the sentence's end behind it; `string user_id = 1;` numbers a field."""
+    text = found.text
+    if not (len(text) <= _FIELD_DIGITS and text.isdigit() and found.before == "= " and found.after[:1] == ";"):
+        yield 0, len(text.rstrip(_SENTENCE))
 
 
 def told_session(found: Candidate) -> Iterator[tuple[int, int]]:

@@ -115,6 +115,7 @@ ROWS: Sequence[Row] = (
         request=_post("/log", *_long_events()),
         events=1,
         answer_has=b'"logged"',
+        reach=Reach("rate_ratio", 0.33),
     ),
     Row(
         name="batch",

@@ -69,6 +69,8 @@ def test_the_specifications_own_test(rules: Rules) -> None:
 
 
 FOUND = [
+    ("Τηλ. 691 658 6196, κιν. 6921357865", f"Τηλ. {PHONE}, κιν. {PHONE}"),
+    ("HP: 8157 7004 (office hours)", f"HP: {PHONE} (office hours)"),
     ("bob@x.org", EMAIL),
     ("mail bob@x.org now", f"mail {EMAIL} now"),
     ("bob.smith+tag@mail.example.org, ann@y.org", f"{EMAIL}, {EMAIL}"),
@@ -206,6 +208,22 @@ def test_what_follows_a_value_does_not_hide_it(rules: Rules, text: str, secret: 
 
 
 LEFT = [
+    "PLZ 71862, ZIP 11680-2018, CEP 48652-679, 〒319-6867",
+    "Powerball: 02 04 24 28 45 PB 13, jackpot $842 million",
+    "EuroMillions 02-22-27-32-44 stars 19-25",
+    "12844  21123 D Telephony: phone state: IDLE",
+    "phone registrations 8972/1804, fax T.38 1",
+    "f 195/621/460 883/239/839 447/397/605",
+    "r-xp 00000000 fd:01 6946286  /usr/lib",
+    "rw-p 00000000 00:00 0  [stack]",
+    "Box: 000 010 021 - 8 9 1 / 100 000 006 - 1 5 2.",
+    '=TEXT(B46,"000-000-0000")',
+    "GB/T 39708-2004",
+    "A telefon ára 192 097 Ft.",
+    "The mobile chip scores 2325 / 3045 in Geekbench 6.",
+    '[property: Phone] [Guid("0270463B-D917-4B05-980D-EC77DDA052FF")]',
+    "Order no. 0702009808, invoice INV-2022-329068",
+    "P/N 029-67460-08, offset 0691267655, OSM node 0120055026",
     "@pytest.fixture",
     "pkg@1.2.3",
     "a @ b.com",

@@ -822,5 +822,5 @@ def test_each_pattern_has_one_value(secrets: Rules) -> None:
         quotes = [
             rf"([^\x{sign}\n,}}\]\s](?:[^\x{sign}\n]|[0-9A-Za-z]\x{sign}[0-9A-Za-z]){{2,}})" for sign in ("22", "27")
         ]
-        quotes.append(r"([^\x60\n]{3,})")
+        quotes.append(r"([^\x60\s][^\x60\n]{2,})")
         assert detector.pattern.groups < 3 or all(quote in detector.pattern.pattern for quote in quotes)

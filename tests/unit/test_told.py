@@ -13,6 +13,11 @@ if TYPE_CHECKING:
 
 
 IDS = [
+    ("Reisepass-Nr.: {}", "JCFX3V28R"),
+    ("HKID {}", "Y970766(0)"),
+    ("身分證字號 {}", "F265541146"),
+    ("मेरा आधार नंबर {} है", "2581 2076 3253"),
+    ("N° de sécu {} à mettre sur la feuille", "2 78 12 59 501 368 37"),
     ("my NI number is {}, thanks", "ZE 64 77 37 A"),
     ("Employee, NIR {}, salary 1403.74", "2 88 05 67 131 085 29"),
     ("n° de sécurité sociale : {}", "1 71 03 75 189 264 06"),
@@ -99,6 +104,7 @@ def test_what_only_looks_like_a_national_id_stays(rules: Rules, value: object) -
 
 
 PASSWORDS = [
+    ("login Mary / pw {}", "S3cure2021"),
     ("la clave es {}", "barcelona9301"),
     ("mdp: {}", "PjNF9EV8"),
     ("Kodeord: {} Tak", "hejmeddig5650"),
@@ -177,6 +183,22 @@ def test_a_secret_goes_whole_behind_what_announces_it(rules: Rules, around: str,
         "password: REPLACE_ME",
         "password: vault:kv/data/app#key",
         "Call stack depth 1024, call count 8130508, phone model Pixel 9",
+        "AWS_SECRET_ACCESS_KEY=\nSESSION_TIMEOUT=4887\nAPI_KEY=\nPORT=5761",
+        '<input type="password" name="password" minlength="11">',
+        '<input type="password" name="password" autoComplete="current-password" maxLength={121} />',
+        ': "${WALNUT_PASSWORD:?not set}"',
+        "POSTGRES_PASSWORD: ${POSTGRES_PASSWORD:?required}",
+        "LoadCredential=token:/etc/quarry/token",
+        "PublicKeyToken=f023ff5753b32e2c",
+        "»Das Passwort ist abgelaufen« heißt es dann",
+        "`password:` in the chart is a reference. Option 4 (Vault) scored 27 points",
+        "/nix/store/d9k8v8l3di9shpas74dq3fgarzygahk7-kernel-15.29.19/bin/garden",
+        "- uses: dynamo/engine@fac60a07ef22891d792f5e57cd3f78e090f64980 # v3\n      with: {token: x}",
+        "string user_id = 1;",
+        "pid=30560 uid=383 gid=569 tty=pts/0",
+        "=CRASH REPORT==== 8-Nov-2022::20:26:28.835803 ===",
+        "Obama, born on August 4, 1961, and Goethe, geboren am 28. August 1749",
+        "ich bin am 5. März 2024 nach Berlin gefahren",
         "578  710  867  575  789  548",
         "awk '{print $1$2}'",
         "376 434 3528 5924\n473 997 1424 1846\n",
@@ -202,6 +224,27 @@ def test_what_nobody_would_miss_stays(rules: Rules, text: str) -> None:
 @pytest.mark.parametrize("date", ["1994-03-21", "26.08.1974", "11 March 1984"])
 def test_a_birthday_goes_behind_the_words_that_say_so(rules: Rules, text: str, date: str) -> None:
     """In letters, forms, calendars and configuration."""
+    assert redact(text.format(date), rules).value == text.format("[REDACTED_DATE_OF_BIRTH]")
+
+
+@pytest.mark.parametrize(
+    ("text", "date"),
+    [
+        ("Data de nascimento: {}", "15 de julho de 1976"),
+        ("geboren am {} in Bad Brückenau", "22.2.1957"),
+        ("ich bin am {} geboren", "23. März 1941"),
+        ("Née le {}", "19/08/1978"),
+        ("nací el {}", "12 de enero de 2000"),
+        ("narozen {}", "17.12.1950"),
+        ("تاريخ الميلاد: {}", "04/12/1975"),
+        ("생년월일: {}", "2004년 8월 31일"),
+        ("Geb.-Datum {}", "15.10.1959"),
+        ("I am Melissa, born {}, please find my booking", "11/04/78"),
+        ("patient_id,dob,ward\n858334,{},3", "2005-02-20"),
+    ],
+)
+def test_a_birthday_goes_as_people_tell_it(rules: Rules, text: str, date: str) -> None:
+    """Of themselves, of patients and guests; months have names in every language."""
     assert redact(text.format(date), rules).value == text.format("[REDACTED_DATE_OF_BIRTH]")
 
 
