@@ -17,6 +17,9 @@ CONTEXT_BEHIND_BYTES: Final = 24
 _SAYS_SO: Final = re.compile(rb"(?i)\b(?:is|was|are) ?\Z")
 
 _NOT_DIGITS: Final = re.compile(rb"[^0-9]+")
+_DIGIT: Final = re.compile(rb"[0-9]")
+_HIGH_BITS, _GOES_ON = 0xC0, 0x80
+"""What tells the later bytes of a sign in UTF-8."""
 
 # A sentence or paragraph ends; one dot may be an abbreviation's ("Tel. ").
 _SENTENCE_END: Final = (
@@ -26,6 +29,11 @@ _SENTENCE_END: Final = (
 _COUNTED: Final = (
     r"\b(?:users?|sold|sent|traffic|app|version|job|count|sample|visits|models?|order|pedido|commande|bestellung|"
     r"auftrag|ordine|encomenda)\b|_(?:counts?|total|ids?)\b|销量"
+)
+# A word that is a part of a name in code announces what is assigned to the name, or stands right behind it.
+_IN_NAME: Final = re.compile(rb"(?i)_|/[^\s]|::|\.(?!(?:nr|no|num|nummer|number)\b)[a-z_]")
+_NAMED_VALUE: Final = re.compile(
+    rb"(?i)[a-z0-9_./-]*[\x22\x27\])]{0,2}\s{0,3}(?:[:=|,]|=>)[\s\x22\x27(+:]{0,4}|[a-z0-9_-]*[ \t][\x22\x27(+]{0,2}"
 )
 _BREAK: Final = re.compile(f"(?i){_SENTENCE_END}|{_COUNTED}".encode())
 """Where what a word announces ends."""
@@ -62,15 +70,27 @@ class Words:
         data, starts, ends = self._data, self._starts, self._ends
         last = bisect_right(ends, start + 1) - 1
         if last >= 0 and starts[last] >= start - CONTEXT_BYTES - 1:
-            word_end = min(ends[last], start)
-            if _BREAK.search(data, word_end - 1, start) is None:
+            word_end = _sign_start(data, min(ends[last], start))
+            if self._is_in_name(last) and _NAMED_VALUE.fullmatch(data, word_end, start) is None:
+                return False
+            if _BREAK.search(data, word_end, start) is None:
                 between = data[word_end:start]
                 digits = len(_NOT_DIGITS.sub(b"", between))
                 return not 0 < digits < _FEW_DIGITS or _SAYS_SO.search(between) is not None
         after = bisect_left(starts, end - 1)
         if after == len(starts) or ends[after] > end + CONTEXT_BEHIND_BYTES + 1:
             return False
-        return _BREAK.search(data, end, starts[after] + 1) is None
+        if self._is_in_name(after) or _DIGIT.search(data, end, starts[after] + 1) is not None:
+            return False
+        return _BREAK.search(data, end - 1, starts[after] + 1) is None
+
+    def _is_in_name(self, place: int) -> bool:
+        """Whether a word is a part of a name of code or a file: `phone.py`, `max_phone_calls`, `com.acme.phone`."""
+        data, start = self._data, self._starts[place]
+        before = data[start : start + 1]
+        if before in (b"_", b"/") or (before == b"." and data[max(0, start - 1) : start].isalnum()):
+            return True
+        return _IN_NAME.match(data, _sign_start(data, self._ends[place])) is not None
 
     def _is_heading(self, start: int, end: int) -> bool:
         heading = self._columns.heading_of(start, end) if self._starts else None
@@ -83,3 +103,11 @@ class Words:
 
 def _blanked(mark: re.Match[bytes]) -> bytes:
     return b"[" + b" " * (len(mark[0]) - 1)
+
+
+def _sign_start(data: bytes, end: int) -> int:
+    """Where the sign begins that ends there; one that is not of ASCII has several bytes."""
+    start = end - 1
+    while start > 0 and data[start] & _HIGH_BITS == _GOES_ON:
+        start -= 1
+    return start

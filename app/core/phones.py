@@ -31,14 +31,21 @@ _DATE: Final = re.compile(
 )
 _YEARS: Final = re.compile(r"(?:1[5-9]|20)\d\d ?[-/] ?(?:1[5-9]|20)?\d\d")
 _QUAD: Final = re.compile(r"(?:25[0-5]|2[0-4]\d|1\d\d|[1-9]?\d)(?:\.(?:25[0-5]|2[0-4]\d|1\d\d|[1-9]?\d)){3}")
-_VERSION: Final = re.compile(r"\d+\.\d\.\d+(?:\.\d+)*")
-_FRACTION: Final = re.compile(r"[1-9]\d{0,3} ?/ ?\d{1,4}")
+_VERSION: Final = re.compile(r"\d+\.\d\.\d+(?:\.\d+)*|\d+\.\d+\.\d")
+_FRACTION: Final = re.compile(r"[1-9]\d{0,4} ?/ ?\d{1,5}")
 """Scores, pages, registrations of so many: `2325 / 3045`."""
-_COLUMNS: Final = re.compile(r"[1-9]\d{3,5}(?: {2,}[1-9]\d{3,5})+")
+_COLUMNS: Final = re.compile(r"[1-9]\d{0,5}(?:\.\d{1,3})?(?: {2,}\d{1,6}(?:\.\d{1,3})?)+")
 """Numbers of a log, set out in columns: `12844  21123`."""
+_ABROAD: Final = 10
+"""A number that begins with 00 has the country's code and as many digits; a shorter one is filled up with zeros."""
+_DECIMAL: Final = re.compile(r"\d+\.\d+")
+_QUOTES: Final = re.compile(r"\d+\.\d{1,4} [+-]?\d+\.\d")
+"""Prices of shares, and what they gained: `166.26 -2.89`."""
 _MOST_SLASHES: Final = 2
 _DECIMALS: Final = re.compile(r"\d+\.\d+(?:[ /-]+\d+\.\d+)*")
-_OTHERS: Final = (_QUAD, _VERSION, _DECIMALS, _FRACTION, _COLUMNS)
+_UNCERTAIN: Final = re.compile(r"\d+\.\d+\(\d{1,3}")
+"""A measured value with its uncertainty: `9.1129(6)`."""
+_OTHERS: Final = (_QUAD, _VERSION, _DECIMALS, _FRACTION, _COLUMNS, _UNCERTAIN)
 """What no number is written as, whatever announces it."""
 _JOINED: Final = frozenset("-/")
 _JOINED_TO_DIGITS: Final = frozenset(":.,")
@@ -135,8 +142,8 @@ def _dialled(found: Candidate, many: int) -> Iterator[tuple[int, int]]:
     text, before, _ = found
     if (before[-1:] == "-" and before[:1].isalnum()) or _DATE.match(text) is not None:
         return
-    if before[-1:] == ":" and before[:1].isdigit():
-        return  # `08:01 6946286`
+    if (before[-1:] == ":" and before[:1].isdigit()) or (before[-1:] == "," and _DECIMAL.fullmatch(text)):
+        return  # `08:01 6946286`, `N,02624.00915,E`
     for end, groups in _readings(text):
         digits = "".join(groups)
         if len(digits) < few:
@@ -168,8 +175,13 @@ def announced(found: Candidate) -> Iterator[tuple[int, int]]:
         return
     if any(form.match(found.text) for form in (_DATE, _YEARS)) or found.text.count("/") > _MOST_SLASHES:
         return
-    if found.after[:1].isascii() and found.after[:1].isalpha() and found.after[:1] not in "eExX":
+    after = found.after
+    if after[:1].isascii() and after[:1].isalpha() and after[:1] not in "xX" and after[:2].lower() != "ex":
         return  # `0270463B-D917`; an extension may be glued
+    digits = found.digits
+    is_filled_up = digits[:3] == "000" or (digits[:2] == "00" and len(digits) < _ABROAD)
+    if before == "0x" or is_filled_up or _QUOTES.match(found.text):
+        return
     for end, groups in _readings(found.text):
         reading = _reading(found, end)
         if (

@@ -18,11 +18,11 @@ if TYPE_CHECKING:
 
 # Words of code and of forms: what stands where a secret would, and is none.
 _CODE_WORDS: Final = frozenset(
-    """any arg args argument attr attribute auth bool boolean bytes bytestring call char class cls config const
-    credential credentials ctx def default dict disabled double else empty enabled enter env environ environment example
-    exit expired export false field file final float form func function get getenv getpass header headers here hidden
-    id if import incorrect input int integer invalid is key keys let list literal long masked max min missing name
-    new nil no none not null number object optional or os param params parameter pass passphrase passwd password
+    """always any arg args argument attr attribute auth bool boolean bytes bytestring call char class cls config const
+    create credential credentials ctx def default dict disabled double else empty enabled enter env environ environment
+    example exit expired export false field file final float form func function get getenv getpass header headers here
+    hidden id if import incorrect input int integer invalid is key keys let list literal long masked max min missing
+    name new nil no none not null number object optional or os param params parameter pass passphrase passwd password
     path placeholder process prompt pw pwd read redacted ref request required reset response result return
     secret secrets secretstr self session set setting settings shared short size some state static std str string
     struct sys test text this token tokens true type undefined unknown unset user username val value values var

@@ -26,6 +26,7 @@ _MD5SUM: Final = frozenset({"  ", " *"})
 """What `md5sum` writes between a digest and a file's name."""
 
 _SENTENCE: Final = "._-"
+_STAMP = re.compile(r"\d{8}[Tt]\d{6}")
 _FIELD_DIGITS: Final = 3
 _SHORTEST_SESSION: Final = 4
 _SHORTEST_NUMBER: Final = 5
@@ -64,6 +65,8 @@ def digit_no_uuid(found: Candidate) -> bool:
 def told_id(found: Candidate) -> Iterator[tuple[int, int]]:
     """An id behind its name, without the sentence's end behind it; `string user_id = 1;` numbers a field."""
     text = found.text
+    if _STAMP.match(text):
+        return  # of a calendar's event
     if not (len(text) <= _FIELD_DIGITS and text.isdigit() and found.before == "= " and found.after[:1] == ";"):
         yield 0, len(text.rstrip(_SENTENCE))
 

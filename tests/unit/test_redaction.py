@@ -69,6 +69,11 @@ def test_the_specifications_own_test(rules: Rules) -> None:
 
 
 FOUND = [
+    ("contact_phone: 5558675309, phone_number 5558675309", f"contact_phone: {PHONE}, phone_number {PHONE}"),
+    ("com.acme.phone=5558675309", f"com.acme.phone={PHONE}"),
+    ("Tel.Nr. 4960123 oder mobil 4960124", f"Tel.Nr. {PHONE} oder mobil {PHONE}"),
+    ("Appelez-moi au 032748242", f"Appelez-moi au {PHONE}"),
+    ("Moje telefonní číslo je 605 618 371.", f"Moje telefonní číslo je {PHONE}."),
     ("Τηλ. 691 658 6196, κιν. 6921357865", f"Τηλ. {PHONE}, κιν. {PHONE}"),
     ("HP: 8157 7004 (office hours)", f"HP: {PHONE} (office hours)"),
     ("bob@x.org", EMAIL),
@@ -208,6 +213,28 @@ def test_what_follows_a_value_does_not_hide_it(rules: Rules, text: str, secret: 
 
 
 LEFT = [
+    "app/phone.py           302      6     56      2    47%   181->exit, 581-788",
+    "diff --git a/phone.py b/phone.py\nindex 1adce77..d269ada 100644",
+    "$var wire 8 ! phone_bus $end\n#53926408\nb01011100 !",
+    "call    0x1bc52444 <phone_ring+0x4c>\n .long   7956338379, 847970935",
+    "root/root 7079130815 2023-05-11 22:56 backup/cell_1078.dat",
+    "_cell_length_a   9.1129(6)\n_cell_angle_beta 113.092(8)",
+    "[2257/38881] CXX obj/base/phone_number_parser.o",
+    "#PID<0.3142.0> running MyApp.Phone (call ring/0)",
+    "468485     613646      284.59   31305   1 Phone",
+    "TEL 166.26 -2.89 (-1.02%) Vol 4,037,336",
+    "sku\tname\tqty\n00898468\tMobile stand\t927",
+    "手机销量:873558部",
+    "Réf. dossier n° 3441-0805; mobile homologué 1074 MHz",
+    "$GPGGA,081420.00,3120.94100,N,02624.00915,E,1,08",
+    "0000000000cccb18 T phone_call_init\n00000000009e6069 t session_key_cmp",
+    "Started session-7990.scope - Session 9924 of User root.",
+    "UID:20250113T210000Z-317657",
+    "freed archived journals from /var/log/journal/721245568a8baa397f43a1d2c44a3c27.",
+    "100644 blob c266a79f99dd9afedce6656b6ed0d972ee956bfd    45262\ttoken.go",
+    "Compiling saffron-token v1.23.18",
+    ":109291007023273EB8528202C1EEF11403C528CE1F\n:1004790040CF07E5B13FB4BBB625AE480F38E6206B",
+    "update_password: on_create",
     "PLZ 71862, ZIP 11680-2018, CEP 48652-679, 〒319-6867",
     "Powerball: 02 04 24 28 45 PB 13, jackpot $842 million",
     "EuroMillions 02-22-27-32-44 stars 19-25",

@@ -104,6 +104,9 @@ def test_what_only_looks_like_a_national_id_stays(rules: Rules, value: object) -
 
 
 PASSWORDS = [
+    ("Κωδικός μου είναι {}", "Lucky@429"),
+    ("كلمة المرور الخاصة بي هي {}", "blue1990"),
+    ("मेरा पासवर्ड {} है", "J72KaowEIfl5"),
     ("login Mary / pw {}", "S3cure2021"),
     ("la clave es {}", "barcelona9301"),
     ("mdp: {}", "PjNF9EV8"),
