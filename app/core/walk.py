@@ -213,8 +213,8 @@ class Walk:
         if text is not None:
             if rule.allowed is not None and rule.allowed(fold(text)):
                 return
-            if text.startswith("[") and (text == mark_of(rule.name) or is_mark(text, rule.name)):
-                return  # what was redacted before is not found again
+            if text.startswith("[") and (text in (WITHHELD, mark_of(rule.name)) or is_mark(text, rule.name)):
+                return  # what was redacted before, by whomever, is not found again
         replaced, action = replacement(rule.name, rule.action, as_text(member), self._rules)
         self.edits.replace(path, replaced)
         self._found_whole(member, path, rule.name, action)

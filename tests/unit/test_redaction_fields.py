@@ -206,6 +206,7 @@ def test_fields_are_unique_and_in_document_order(rules: Rules, value: Any, field
         {"order_no": "0689138014", "part_number": "073-1721-35", "offset": "0691267655"},
         {"cells": {"Q1": "88,060", "Q2": "86,990"}, "cell": "A1"},
         {"repository": {"full_name": "glacier/lemon"}},
+        {"authorization": "[REDACTED]", "password": "[REDACTED_PASSWORD]"},
         {"trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"},
         {"traceId": "4bf92f3577b34da6a3ce929d0e0e4736", "span-id": "00f067aa0ba902b7"},
         {"traceparent": "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"},
