@@ -3,13 +3,15 @@
 Linear in the text whatever the pattern (https://github.com/google/re2/wiki/WhyRE2), in UTF-8 as it is in memory.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, Final
 
 import re2
 
 Span = tuple[int, int]
 """From byte to byte."""
+
+Search = Callable[..., tuple[Span, Span] | None]
 
 _MAX_MEM_BYTES: Final = 64 << 20
 """RE2's budget for one automaton. It is filled lazily; re2.Set has no slow path to fall back to when
@@ -28,7 +30,7 @@ class Pattern:
     long as the search itself, and a text full of values has thousands of them.
     """
 
-    __slots__ = ("_match", "groups", "pattern")
+    __slots__ = ("_match", "groups", "pattern", "search")
 
     def __init__(self, pattern: str) -> None:
         """Compile a pattern; raises re2.error for what is not RE2's syntax."""
@@ -37,21 +39,11 @@ class Pattern:
         """The source, named as `re` names it."""
         self.groups: int = compiled.groups
         self._match = compiled._regexp.Match  # noqa: SLF001
-
-    def search(self, data: bytes, position: int = 0) -> tuple[Span, Span] | None:
-        """Return the first match from `position` (at most the length) on, and what is found in it; None: no match.
+        self.search = _searcher(self._match, self.groups)
+        """Returns the first match from a position (0, or at most the length) on, and what is found in it, or None.
 
         Where there are groups, the first that takes part is what is found, and the rest only stands around it.
         """
-        spans: list[Span] = self._match(_ANYWHERE, data, position, len(data))
-        whole = spans[0]
-        if whole[0] < 0:
-            return None
-        if self.groups:
-            for span in spans[1:]:
-                if span[0] >= 0:
-                    return whole, span
-        return whole, whole
 
     def occurs_in(self, data: bytes) -> bool:
         """Whether it matches anywhere."""
@@ -71,6 +63,29 @@ class Pattern:
         while position < len(data) and (match := self.search(data, position)) is not None:
             yield match[0]
             position = match[0][1]
+
+
+def _searcher(match: Callable[..., list[Span]], groups: int) -> Search:
+    """What `search` is: a function of its own for each pattern, for it is called thousands of times a text."""
+
+    def search_whole(data: bytes, position: int = 0) -> tuple[Span, Span] | None:
+        whole = match(_ANYWHERE, data, position, len(data))[0]
+        return None if whole[0] < 0 else (whole, whole)
+
+    def search_group(data: bytes, position: int = 0) -> tuple[Span, Span] | None:
+        whole, found = match(_ANYWHERE, data, position, len(data))
+        if found[0] >= 0:
+            return whole, found
+        return None if whole[0] < 0 else (whole, whole)
+
+    def search_groups(data: bytes, position: int = 0) -> tuple[Span, Span] | None:
+        spans = match(_ANYWHERE, data, position, len(data))
+        for span in spans[1:]:
+            if span[0] >= 0:
+                return spans[0], span
+        return None if spans[0][0] < 0 else (spans[0], spans[0])
+
+    return (search_whole, search_group)[groups] if groups <= 1 else search_groups
 
 
 def options() -> Any:

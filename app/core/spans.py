@@ -60,9 +60,9 @@ def _of_detector(text: SearchedText, detector: Detector) -> Iterator[Span]:
     # A row with a context knows more than one without: it may make the value longer.
     is_reading = validator is not None and validator.locate is not None and not validator.finds_many
     readings_of = detector.yields_to | {detector.name} if is_reading and words is None else detector.yields_to
-    is_sure, starts = detector.is_sure, detector.starts
+    is_sure, starts, search = detector.is_sure, detector.starts, detector.pattern.search
     position = done = 0
-    while position < len(data) and (match := detector.pattern.search(data, position)) is not None:
+    while position < len(data) and (match := search(data, position)) is not None:
         whole, (start, end) = match
         known_end, found_before = taken.around(start, end, readings_of)
         position = known_end or (end if end > start else max(end, whole[1]) + 1)
