@@ -232,6 +232,9 @@ def _is_decimal(text: str) -> bool:
 def _counts_up(groups: Sequence[str]) -> bool:
     if len(groups) < _LIST:
         return False
+    first, second, third = map(int, groups[:_LIST])
+    if second - first != third - second:
+        return False
     numbers = [*map(int, groups)]
     return len({*map(sub, numbers[1:], numbers)}) == 1
 
