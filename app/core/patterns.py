@@ -85,7 +85,9 @@ def _searcher(match: Callable[..., list[Span]], groups: int) -> Search:
                 return spans[0], span
         return None if spans[0][0] < 0 else (spans[0], spans[0])
 
-    return (search_whole, search_group)[groups] if groups <= 1 else search_groups
+    if not groups:
+        return search_whole
+    return search_group if groups == 1 else search_groups
 
 
 def options() -> Any:

@@ -142,8 +142,8 @@ def _dialled(found: Candidate, many: int) -> Iterator[tuple[int, int]]:
     text, before, _ = found
     if (before[-1:] == "-" and before[:1].isalnum()) or _DATE.match(text) is not None:
         return
-    if (before[-1:] == ":" and before[:1].isdigit()) or (before[-1:] == "," and _DECIMAL.fullmatch(text)):
-        return  # `08:01 6946286`, `N,02624.00915,E`
+    if _is_in_time(found) or (before[-1:] == "," and _DECIMAL.fullmatch(text)):
+        return  # a position of a satellite's receiver: `N,02624.00915,E`
     for end, groups in _readings(text):
         digits = "".join(groups)
         if len(digits) < few:
@@ -171,7 +171,7 @@ def announced(found: Candidate) -> Iterator[tuple[int, int]]:
     """What stands beside a word for telephones: 6 to 15 digits that are not written as something else."""
     before = found.before
     is_id = before[-1:] in _CAPITALS or (before[-1:] == "-" and before[:1] in _CAPITALS)
-    if _is_price(found) or (is_id and before) or (before[-1:] == ":" and before[:1].isdigit()):
+    if _is_price(found) or (is_id and before) or _is_in_time(found):
         return
     if any(form.match(found.text) for form in (_DATE, _YEARS)) or found.text.count("/") > _MOST_SLASHES:
         return
@@ -237,6 +237,11 @@ def _counts_up(groups: Sequence[str]) -> bool:
         return False
     numbers = [*map(int, groups)]
     return len({*map(sub, numbers[1:], numbers)}) == 1
+
+
+def _is_in_time(found: Candidate) -> bool:
+    """Whether it goes on behind a time's colon, or a device's: `08:01 6946286`."""
+    return found.before[-1:] == ":" and found.before[:1].isdigit()
 
 
 def _is_price(found: Candidate) -> bool:

@@ -71,8 +71,8 @@ _SHORTEST_BARE: Final = 4
 _FILE: Final = re.compile(r"(?:~|\.{1,2})?/(?:[a-z][a-z0-9_.-]*/?)*")
 """The name of a file or folder: `PWD=/root/app1`. What is in base 64 has capitals."""
 _QUOTES: Final = "\"'`"
-_SENTENCE_END: Final = ",.;!?:)»«”“\u2019"
-"""What stands behind the last word of a sentence, or of what is quoted in it."""
+_SENTENCE_END: Final = ",.;:)»«”“\u2019"
+"""What stands behind the last word of a sentence, or of what is quoted in it; `!` and `?` may be a password's own."""
 _MASK: Final = frozenset("*.•-_")
 _PHRASE_JOINTS: Final = 3
 """Hyphens of a passphrase: `correct-horse-battery-staple`."""
@@ -151,7 +151,7 @@ def assigned_pwd(found: Candidate) -> bool:
 
 def told_password(found: Candidate) -> bool:
     """In a sentence: what no word has, a digit or a sign within ("my password is hunter2")."""
-    text = found.text.rstrip(_SENTENCE_END)
+    text = found.text.rstrip(f"{_SENTENCE_END}!?")
     if text.startswith("-") or _is_placeholder(text) or _is_code(found):
         return False
     is_other = any(not sign.isalpha() and sign not in "-_'." for sign in text)
@@ -171,7 +171,7 @@ def written_secret(found: Candidate) -> bool:
 
 def told_password_located(found: Candidate) -> Iterator[tuple[int, int]]:
     """The same without the sentence's end behind it."""
-    end = len(found.text.rstrip(_SENTENCE_END.replace("!", "").replace("?", "")))
+    end = len(found.text.rstrip(_SENTENCE_END))
     if end and told_password(found):
         yield 0, end
 

@@ -11,6 +11,7 @@ import pytest
 
 from app.core.redaction import FAILED, redact
 from app.core.validators import Validator
+from tests.unit.marks import CARD, EMAIL, IP, KEY, PHONE, RANDOM_KEY, SESSION, SSN, USER
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -18,16 +19,7 @@ if TYPE_CHECKING:
     from app.core.rules import Detector, Rules
     from app.core.validators import Candidate
 
-EMAIL = "[REDACTED_EMAIL]"
-PHONE = "[REDACTED_PHONE]"
-SSN = "[REDACTED_SSN]"
-CARD = "[REDACTED_CREDIT_CARD]"
-IP = "[REDACTED_IP_ADDRESS]"
-KEY = "[REDACTED_API_KEY]"
-USER = "[REDACTED_USER_ID]"
-SESSION = "[REDACTED_SESSION_ID]"
 
-RANDOM_KEY = "9fQ2mX7Lp0ZsV4tB8nRk3JwY6HcD1aGe"
 LARGE = 128 * 1024
 
 

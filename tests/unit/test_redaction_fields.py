@@ -7,20 +7,11 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from app.core.redaction import redact
+from tests.unit.marks import CARD, EMAIL, IP, KEY, PASSWORD, PHONE, RANDOM_KEY, SESSION, SSN, USER
 
 if TYPE_CHECKING:
     from app.core.rules import Rules
 
-EMAIL = "[REDACTED_EMAIL]"
-PHONE = "[REDACTED_PHONE]"
-SSN = "[REDACTED_SSN]"
-CARD = "[REDACTED_CREDIT_CARD]"
-IP = "[REDACTED_IP_ADDRESS]"
-KEY = "[REDACTED_API_KEY]"
-USER = "[REDACTED_USER_ID]"
-SESSION = "[REDACTED_SESSION_ID]"
-PASSWORD = "[REDACTED_PASSWORD]"
-RANDOM_KEY = "9fQ2mX7Lp0ZsV4tB8nRk3JwY6HcD1aGe"
 WIDE = "".join(chr(0xFF10 + digit) for digit in range(10))
 WIDE_CARD = "4111 1111 1111 1111".translate({ord(str(digit)): WIDE[digit] for digit in range(10)})
 

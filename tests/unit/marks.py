@@ -1,0 +1,13 @@
+"""What stands in a value's place, by what it was; and values that several tests plant."""
+
+CARD = "[REDACTED_CREDIT_CARD]"
+EMAIL = "[REDACTED_EMAIL]"
+IP = "[REDACTED_IP_ADDRESS]"
+KEY = "[REDACTED_API_KEY]"
+PASSWORD = "[REDACTED_PASSWORD]"
+PHONE = "[REDACTED_PHONE]"
+SESSION = "[REDACTED_SESSION_ID]"
+SSN = "[REDACTED_SSN]"
+USER = "[REDACTED_USER_ID]"
+
+RANDOM_KEY = "9fQ2mX7Lp0ZsV4tB8nRk3JwY6HcD1aGe"
