@@ -55,6 +55,10 @@ def test_example(command: str, shown: str, embedded: RunningService) -> None:
         assert not ended.stdout.startswith('{"type"')
 
 
+MAKES_OWN = ("MAKEFLAGS", "MAKELEVEL", "MAKEOVERRIDES", "MFLAGS", "ARGS")
+"""What a make leaves in the environment of what it runs."""
+
+
 def test_the_cleaning_command() -> None:
     """The pipe works as it stands, and only data comes out of it."""
     ((command, shown),) = re.findall(r"```sh\n(echo .*? make redact)\n```\n\n```json\n(.*?)\n```", README)
@@ -63,8 +67,8 @@ def test_the_cleaning_command() -> None:
     ended = subprocess.run(
         ["sh", "-c", command.replace("make", make)],
         cwd=Path(__file__).resolve().parents[2],
-        # `make test` hands its own flags on; a make inside a make tells its folders on stdout.
-        env={name: value for name, value in os.environ.items() if name not in ("MAKEFLAGS", "MAKELEVEL", "MFLAGS")},
+        # `make test` hands its own flags and ARGS on; a make inside a make tells its folders on stdout.
+        env={name: value for name, value in os.environ.items() if name not in MAKES_OWN},
         capture_output=True,
         text=True,
         timeout=60,
